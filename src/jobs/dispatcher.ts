@@ -1,0 +1,34 @@
+/**
+ * The queue in front of the workers. It carries job ids and nothing else: order, leases, takeover and
+ * the timing of retries are its work; what a job is and how it stands is in the records.
+ */
+export interface Dispatcher {
+  /** Makes a job available from `runAtMs` on. Does nothing for a job that is carried already. */
+  push(jobId: string, runAtMs: number): Promise<void>;
+  /** Hands out jobs until the consumer is stopped. */
+  consume(run: RunJob, options: ConsumeOptions): Consumer;
+  /** Takes a job off; does nothing for one that is not carried. */
+  remove(jobId: string): Promise<void>;
+  /** @throws when jobs cannot be pushed or taken now */
+  ping(): Promise<void>;
+}
+
+/** Runs one job. The signal aborts when the lease was lost to another worker. */
+export type RunJob = (jobId: string, lease: AbortSignal) => Promise<Verdict>;
+
+/** What becomes of the job in the queue. */
+export type Verdict = 'done' | { readonly retryAfterMs: number };
+
+export interface ConsumeOptions {
+  /** Jobs at once. */
+  readonly concurrency: number;
+  /** A worker that did not renew its lease for this long is taken for dead. */
+  readonly leaseMs: number;
+  /** Told of failures of the queue itself; the consumer goes on trying. */
+  readonly onError: (error: unknown) => void;
+}
+
+export interface Consumer {
+  /** Takes no further jobs. Those that run go on; resolves when the last of them has ended. */
+  stop(): Promise<void>;
+}

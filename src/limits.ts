@@ -1,0 +1,132 @@
+/**
+ * Every limit of Waybill, each with its reason. All of them can be set by the operator;
+ * these are the defaults. Names carry their unit last.
+ */
+
+/** What one message may look like (docs/protocol.md §2). */
+export interface MessageLimits {
+  readonly maxMessageBytes: number;
+  readonly maxDepth: number;
+  readonly maxMembers: number;
+}
+
+export const MESSAGE_LIMITS: MessageLimits = {
+  // The protocol's own limit: large enough for tool arguments, small enough to parse in one event-loop turn.
+  maxMessageBytes: 1_048_576,
+  // The protocol's own limit: every recursion over a message is then bounded, whatever was sent.
+  maxDepth: 32,
+  // The protocol's own limit: canonical form sorts names, and 20 000 of them cost about 10 ms.
+  maxMembers: 20_000,
+};
+
+/** How far `ts_ms` may be from the server's clock (docs/protocol.md §5). */
+export interface TimeWindow {
+  readonly maxPastMs: number;
+  readonly maxFutureMs: number;
+}
+
+export const TIME_WINDOW: TimeWindow = {
+  // Slow links and clocks that drift; every nonce is kept this long, so it costs memory.
+  maxPastMs: 300_000,
+  // Only for clocks that run ahead; a message from the future can be replayed for longer.
+  maxFutureMs: 60_000,
+};
+
+export const SERVER_LIMITS = {
+  // Calls in the pipeline at once; beyond it a reply of `busy` costs less than the memory of a queue.
+  maxCallsInFlight: 10_000,
+  // Nonces that are live at once, at 16 to 43 bytes: one replica takes 15 000 calls/s without end.
+  maxNonces: 8_388_608,
+  // A direct tool holds its connection; what takes longer should be a job.
+  directTimeoutMs: 30_000,
+  // Longest hold of poll_job: below the idle time-out of common proxies (docs/protocol.md §6).
+  maxWaitMs: 30_000,
+  // When to poll again if the reply was not held: often enough for a person who watches.
+  pollAfterMs: 500,
+  // Records of requests outlive the window by far, so that a late retry still finds its outcome (§5).
+  requestRetentionMs: 86_400_000,
+  // One page of list_tools and list_jobs: 100 tools with their schemas stay well below 1 MiB.
+  pageSize: 100,
+  // How long a key read from the store is believed: a client added elsewhere is known within this time.
+  clientCacheMs: 1_000,
+} as const;
+
+/** How the jobs of one tool are run; all times in milliseconds. These hold for tools that do not say. */
+export interface JobPolicy {
+  /** First try and retries together, crashes of a worker included. */
+  readonly attempts: number;
+  /** Wait before the first retry; doubled for each further one. */
+  readonly backoffMs: number;
+  /** From acceptance to the end of the last attempt; later the job is `deadline_exceeded`. */
+  readonly deadlineMs: number;
+  /** How long the ended job can be polled. */
+  readonly retentionMs: number;
+}
+
+export const JOB_POLICY: JobPolicy = Object.freeze({
+  attempts: 3,
+  backoffMs: 1_000,
+  // An hour: what takes longer should say so.
+  deadlineMs: 3_600_000,
+  // A day, like the records of requests (docs/protocol.md §5).
+  retentionMs: 86_400_000,
+});
+
+
+/** Smallest and largest value of each setting of a tool's jobs. */
+export const JOB_POLICY_BOUNDS: Readonly<Record<keyof JobPolicy, readonly [min: number, max: number]>> = {
+  attempts: [1, 100],
+  backoffMs: [0, 3_600_000],
+  // 24 days: Node's timers overflow soon after.
+  deadlineMs: [1, 2_073_600_000],
+  retentionMs: [1_000, 31_536_000_000],
+};
+
+export const JOB_LIMITS = {
+  // Jobs that one worker process runs at once.
+  concurrency: 64,
+  // A worker that did not renew its lease for this long is taken for dead.
+  leaseMs: 10_000,
+  // Ceiling of the doubling wait between attempts.
+  maxBackoffMs: 60_000,
+  // How often deadlines, lost dispatches and old records are looked for.
+  sweepMs: 500,
+  // Records that one sweep touches for one purpose: keeps the event loop free (about 5 ms).
+  sweepBatch: 1_000,
+  // When the sweeper first looks whether an accepted job is still carried by the queue, and how often again.
+  carriedCheckMs: 60_000,
+  // Time for running jobs to end at shutdown before they go back to the queue.
+  drainMs: 10_000,
+  // Time for aborted jobs to notice, before their records are taken from them.
+  abortGraceMs: 500,
+  // How often an idle consumer looks for retries that are due and leases that ran out.
+  pollMs: 200,
+  // Progress is written at most this often for one job; the last value is never lost.
+  progressIntervalMs: 50,
+} as const;
+
+export const HTTP_LIMITS = {
+  // Open connections of one process, far below the usual limit on file descriptors.
+  maxConnections: 10_000,
+  // A client that trickles its headers or body holds a connection no longer than this (slow loris).
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  // Idle keep-alive: above the 60 s of common load balancers, so that the server is not first to close.
+  keepAliveTimeoutMs: 65_000,
+  // Our messages need a handful of headers.
+  maxHeaderBytes: 8_192,
+  maxHeaders: 64,
+} as const;
+
+export const CLIENT_LIMITS = {
+  // One call, retries included, when the caller gives no time.
+  timeoutMs: 60_000,
+  // Transmissions of one call; with the backoff below the last one leaves after about 6 s.
+  attempts: 6,
+  backoffMs: 200,
+  maxBackoffMs: 5_000,
+  // Held polls: one request a quarter of a minute for a job that is silent.
+  waitMs: 15_000,
+  // A reply may be this far from the (corrected) clock of the client; the window of §5, both ways.
+  maxReplySkewMs: 300_000,
+} as const;

@@ -1,0 +1,201 @@
+import type { JsonObject } from '../wire/index.ts';
+
+/**
+ * The records are the truth about clients, nonces, requests and jobs. A store keeps them; every store
+ * passes the same suite of tests (test/store/record-store.suite.ts).
+ *
+ * Terms
+ * - *fence*: names one attempt of one job. Each attempt gets a higher one, and only the newest may write.
+ * - *revision*: grows with every change of a job that a client can see.
+ * - *terminal*: a job that has ended and never changes again.
+ *
+ * Every promise of a write resolves when the write will survive kill -9. Times are milliseconds since 1970.
+ */
+export interface RecordStore {
+  readonly clients: ClientRecords;
+  readonly nonces: NonceRecords;
+  readonly requests: RequestRecords;
+  readonly jobs: JobRecords;
+  /** The server this store belongs to; one store serves one `server_id`. */
+  readonly serverId: string;
+  /** @throws when records cannot be read or written now */
+  ping(): Promise<void>;
+  /** Writes what is pending and lets go of files and connections. */
+  close(): Promise<void>;
+}
+
+/** A client and its secrets, the current one first; each slot holds at most two (docs/protocol.md §3). */
+export interface ClientRecord {
+  readonly id: string;
+  readonly requestKeys: readonly string[];
+  readonly responseKeys: readonly string[];
+  readonly createdMs: number;
+}
+
+export interface ClientRecords {
+  /** `false`: a client of this id exists and was left as it is. */
+  add(client: ClientRecord): Promise<boolean>;
+  get(id: string): Promise<ClientRecord | null>;
+  /** In the order of their ids. */
+  list(): Promise<readonly ClientRecord[]>;
+}
+
+export interface NonceRecords {
+  /**
+   * Stores `(clientId, nonce)` if absent. `false`: it was there, the message is a replay.
+   *
+   * @throws ProtocolError `busy` when it cannot be stored: full, unreachable, or after a power cut
+   * until the last message that may have been forgotten has left the time window (§5)
+   */
+  claim(clientId: string, nonce: string, tsMs: number): Promise<boolean>;
+}
+
+/** The four members of a response that tell how a request ended. */
+export interface Outcome {
+  readonly ok: boolean;
+  readonly status: 'ok' | 'accepted' | 'running' | 'done' | 'error';
+  readonly result: JsonObject | null;
+  readonly error: string | null;
+}
+
+/** What is known of a request that must not run twice (§5). */
+export interface RequestRecord {
+  /** Digest of `tool` and `args`: another one under the same `request_id` is a conflict. */
+  readonly digest: string;
+  /** The job it became, if its tool is one. */
+  readonly jobId: string | null;
+  /** How a direct call ended; `null` while it runs. */
+  readonly outcome: Outcome | null;
+  /** By when a direct call without outcome must have ended, or have died with its process. */
+  readonly deadlineMs: number;
+}
+
+export interface NewRequest {
+  readonly clientId: string;
+  readonly requestId: string;
+  readonly digest: string;
+  readonly deadlineMs: number;
+  readonly expiresMs: number;
+}
+
+export interface RequestRecords {
+  find(clientId: string, requestId: string): Promise<RequestRecord | null>;
+  /** Atomic. `null`: it is ours to run; otherwise the record that was there first. */
+  claim(request: NewRequest): Promise<RequestRecord | null>;
+  finish(clientId: string, requestId: string, outcome: Outcome): Promise<void>;
+  /** Forgets a claim whose call was refused before it had any effect. */
+  release(clientId: string, requestId: string): Promise<void>;
+  /** Forgets at most `limit` records that expired; returns how many. */
+  sweep(nowMs: number, limit: number): Promise<number>;
+}
+
+export type JobState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'expired';
+
+export type EndState = Exclude<JobState, 'queued' | 'running'>;
+
+export interface JobRecord {
+  readonly id: string;
+  readonly clientId: string;
+  readonly requestId: string;
+  readonly tool: string;
+  readonly state: JobState;
+  readonly revision: number;
+  readonly progress: JsonObject | null;
+  /** Output of the tool when `succeeded`. */
+  readonly result: JsonObject | null;
+  /** `code: message` when `failed`, `cancelled` or `expired`. */
+  readonly error: string | null;
+  readonly createdMs: number;
+  readonly updatedMs: number;
+}
+
+export interface NewJob {
+  readonly id: string;
+  readonly request: NewRequest;
+  readonly tool: string;
+  readonly args: JsonObject;
+  readonly attempts: number;
+  readonly backoffMs: number;
+  /** When it expires if it has not ended by then. */
+  readonly deadlineMs: number;
+  readonly retentionMs: number;
+  readonly createdMs: number;
+}
+
+/** One attempt of one job: the right to write its record until a newer attempt begins. */
+export interface Fence {
+  readonly jobId: string;
+  readonly number: number;
+}
+
+export interface Attempt {
+  readonly fence: Fence;
+  readonly clientId: string;
+  readonly requestId: string;
+  readonly tool: string;
+  readonly args: JsonObject;
+  /** 1 for the first; attempts that were given back at shutdown are not counted. */
+  readonly attempt: number;
+  readonly attempts: number;
+  readonly backoffMs: number;
+  readonly deadlineMs: number;
+}
+
+export interface JobEnd {
+  readonly state: EndState;
+  readonly result: JsonObject | null;
+  readonly error: string | null;
+}
+
+export interface JobQuery {
+  readonly clientId: string;
+  readonly state?: JobState;
+  /** Id of the last job of the page before. */
+  readonly after?: string;
+  readonly limit: number;
+}
+
+/** A job whose record wants a look from the sweeper. */
+export interface DueJob {
+  readonly id: string;
+  readonly state: JobState;
+  readonly deadlineMs: number;
+}
+
+/** A hint that a job changed: read it again. */
+export type JobListener = (id: string, state: JobState) => void;
+
+export interface JobRecords {
+  /**
+   * Claims the request and creates its job in one step. If the request was known, nothing is written
+   * and its record is returned.
+   */
+  create(job: NewJob): Promise<RequestRecord | null>;
+  get(id: string): Promise<JobRecord | null>;
+  /** Newest first. */
+  list(query: JobQuery): Promise<readonly JobRecord[]>;
+  /** Starts an attempt under a new fence; `null` when the job is unknown or terminal. */
+  begin(id: string, nowMs: number): Promise<Attempt | null>;
+  /** `false`: the fence is lost; stop. */
+  progress(fence: Fence, progress: JsonObject, nowMs: number): Promise<boolean>;
+  /** `false`: the fence is lost or the job has ended; nothing was written. */
+  finish(fence: Fence, end: JobEnd, nowMs: number): Promise<boolean>;
+  /** Back to `queued`: for a retry, or (`counted` false) because the worker shuts down. */
+  release(fence: Fence, counted: boolean, nowMs: number): Promise<boolean>;
+  /** Ends a job from outside, whoever runs it; its state afterwards, `null` if unknown. */
+  end(id: string, end: JobEnd, nowMs: number): Promise<JobState | null>;
+  /** Resolves when the job's revision is above `afterRevision` or the signal aborts; never rejects. */
+  changed(id: string, afterRevision: number, signal: AbortSignal): Promise<void>;
+  /** Tells of every change; returns how to stop. */
+  onChange(listener: JobListener): () => void;
+  /** Jobs to look at now: past their deadline, past their retention, or not looked at for a while. */
+  due(nowMs: number, limit: number): Promise<readonly DueJob[]>;
+  /** Do not return this job from `due` before `dueMs`. */
+  postpone(id: string, dueMs: number): Promise<void>;
+  remove(id: string): Promise<void>;
+}
+
+/** Has the job ended for good? */
+export function isTerminal(state: JobState): state is EndState {
+  return state !== 'queued' && state !== 'running';
+}

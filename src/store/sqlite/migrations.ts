@@ -1,0 +1,96 @@
+import { SetupError } from '../../errors/index.ts';
+import type { Database } from './driver.ts';
+
+/**
+ * The schema, one entry a version; entries are never changed once released. Times are integers in
+ * milliseconds, JSON is text, so that the SQL stays nearly the same on PostgreSQL.
+ */
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+  ) WITHOUT ROWID;
+
+  CREATE TABLE clients (
+    id TEXT PRIMARY KEY,
+    request_keys TEXT NOT NULL,
+    response_keys TEXT NOT NULL,
+    created_ms INTEGER NOT NULL
+  ) WITHOUT ROWID;
+
+  CREATE TABLE requests (
+    client_id TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    job_id TEXT,
+    outcome TEXT,
+    deadline_ms INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    PRIMARY KEY (client_id, request_id)
+  ) WITHOUT ROWID;
+  CREATE INDEX requests_by_expiry ON requests (expires_ms);
+
+  -- due_ms: when the sweeper must look at the job again, for whatever reason.
+  CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    client_id TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    tool TEXT NOT NULL,
+    args TEXT NOT NULL,
+    state TEXT NOT NULL,
+    fence INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    progress TEXT,
+    result TEXT,
+    error TEXT,
+    attempts INTEGER NOT NULL,
+    backoff_ms INTEGER NOT NULL,
+    deadline_ms INTEGER NOT NULL,
+    retention_ms INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX jobs_by_client ON jobs (client_id, id);
+  CREATE INDEX jobs_by_due ON jobs (due_ms);
+
+  -- The queue of the SQLite dispatcher. A claim moves visible_ms ahead by one lease.
+  CREATE TABLE queue (
+    job_id TEXT PRIMARY KEY,
+    visible_ms INTEGER NOT NULL,
+    lease INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX queue_by_visible ON queue (visible_ms);
+  `,
+];
+
+/**
+ * Brings the schema to the version of this program, in one transaction.
+ *
+ * @throws SetupError when the file was written by a newer program
+ */
+export function migrate(db: Database): void {
+  if (versionOf(db) === MIGRATIONS.length) return;
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    // Read again under the lock: another process may have been faster.
+    const version = versionOf(db);
+    if (version > MIGRATIONS.length) {
+      throw new SetupError(
+        `the database has schema ${version}, this waybill knows ${MIGRATIONS.length}: use the newer waybill that wrote it`,
+      );
+    }
+    for (const sql of MIGRATIONS.slice(version)) db.exec(sql);
+    db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+    db.exec('COMMIT');
+  } catch (error) {
+    db.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+function versionOf(db: Database): number {
+  return Number(db.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
+}

@@ -1,0 +1,130 @@
+import { hash } from 'node:crypto';
+import { busy } from '../../errors/index.ts';
+import type { TimeWindow } from '../../limits.ts';
+import type { NonceRecords } from '../record-store.ts';
+import { listJournals, type NonceJournal, openJournal } from './nonce-journal.ts';
+import { createNonceTable, type NonceKey, type NonceTable } from './nonce-table.ts';
+
+export interface NonceGuardOptions {
+  readonly dir: string;
+  readonly window: TimeWindow;
+  readonly maxNonces: number;
+  /** Nothing signed for this time or before may pass: it may be a replay that a power cut made us forget. */
+  readonly distrustUntilMs: number;
+  readonly now: () => number;
+}
+
+export interface NonceGuard extends NonceRecords {
+  /** Nonces held, and the memory they take. */
+  readonly size: number;
+  readonly bytes: number;
+  close(): void;
+}
+
+/** The nonces that arrived within one span of time; they are forgotten together. */
+interface Generation {
+  readonly startMs: number;
+  readonly table: NonceTable;
+  readonly journal: NonceJournal;
+}
+
+/** More generations would hold less that is dead, but every call looks into each of them. */
+const GENERATIONS_PER_WINDOW = 2;
+
+/**
+ * The nonce guard of docs/protocol.md §5 for one process: a table in memory that answers, and a
+ * journal that survives kill -9. A claim resolves when its turn's journal entries are written.
+ */
+export function openNonceGuard(options: NonceGuardOptions): NonceGuard {
+  const { dir, window, maxNonces, now } = options;
+  const windowMs = window.maxPastMs + window.maxFutureMs;
+  const spanMs = Math.ceil(windowMs / GENERATIONS_PER_WINDOW);
+  // Oldest first; the last one takes what comes.
+  const generations = listJournals(dir).map(openGeneration);
+  let flushing: Promise<void> | null = null;
+  let closed = false;
+
+  function openGeneration(startMs: number): Generation {
+    const table = createNonceTable();
+    return { startMs, table, journal: openJournal(dir, startMs, (key) => table.add(key)) };
+  }
+
+  /** The generation of this moment; drops those whose last nonce has left the window. */
+  function current(nowMs: number): Generation {
+    while (generations[0] !== undefined && generations[0].startMs + spanMs + windowMs <= nowMs) {
+      generations.shift()?.journal.remove();
+    }
+    const newest = generations.at(-1);
+    if (newest !== undefined && nowMs < newest.startMs + spanMs) return newest;
+    const next = openGeneration(nowMs);
+    generations.push(next);
+    return next;
+  }
+
+  function total(measure: (generation: Generation) => number): number {
+    return generations.reduce((sum, generation) => sum + measure(generation), 0);
+  }
+
+  /** One write per event-loop turn; those who claimed in it wait for the same promise. */
+  function flushed(): Promise<void> {
+    flushing ??= new Promise((resolve, reject) => {
+      setImmediate(() => {
+        flushing = null;
+        try {
+          for (const { journal } of generations) journal.flush();
+          resolve();
+        } catch {
+          reject(busy('the nonce cannot be stored', 1_000));
+        }
+      });
+    });
+    return flushing;
+  }
+
+  function add(key: NonceKey, nowMs: number): boolean {
+    const generation = current(nowMs);
+    for (const { table } of generations) if (table.has(key)) return false;
+    if (total(({ table }) => table.size) >= maxNonces) throw busy('too many nonces are live', spanMs);
+    generation.table.add(key);
+    generation.journal.append(key);
+    return true;
+  }
+
+  return {
+    get size() {
+      return total(({ table }) => table.size);
+    },
+    get bytes() {
+      return total(({ table }) => table.bytes);
+    },
+    async claim(clientId, nonce, tsMs) {
+      if (closed) throw busy('the server is shutting down', 1_000);
+      const nowMs = now();
+      if (tsMs <= options.distrustUntilMs) {
+        throw busy('recovering from a power cut', Math.max(0, options.distrustUntilMs - nowMs) + 1);
+      }
+      if (!add(keyOf(clientId, nonce), nowMs)) return false;
+      await flushed();
+      return true;
+    },
+    close() {
+      closed = true;
+      for (const { journal } of generations) {
+        journal.flush();
+        journal.close();
+      }
+      generations.length = 0;
+    },
+  };
+}
+
+/** 128 bits of SHA-256: no client can make its nonce collide with another's. An id holds no line feed. */
+function keyOf(clientId: string, nonce: string): NonceKey {
+  const digest = hash('sha256', `${clientId}\n${nonce}`, 'binary');
+  return [word(digest, 0), word(digest, 4), word(digest, 8), word(digest, 12)];
+}
+
+function word(digest: string, at: number): number {
+  const low = digest.charCodeAt(at) | (digest.charCodeAt(at + 1) << 8) | (digest.charCodeAt(at + 2) << 16);
+  return (low | (digest.charCodeAt(at + 3) << 24)) >>> 0;
+}

@@ -1,0 +1,181 @@
+import { chmodSync, mkdirSync } from 'node:fs';
+import { uptime } from 'node:os';
+import { join } from 'node:path';
+import { SetupError } from '../../errors/index.ts';
+import { SERVER_LIMITS, TIME_WINDOW, type TimeWindow } from '../../limits.ts';
+import type { RecordStore } from '../record-store.ts';
+import { createClientRecords } from './clients.ts';
+import { type Database, openDatabase } from './driver.ts';
+import { createJobRecords } from './jobs.ts';
+import { lockDirectory } from './lock.ts';
+import { migrate } from './migrations.ts';
+import { openNonceGuard } from './nonces.ts';
+import { createRequestRecords, prepareRequests } from './requests.ts';
+import { createTurn, type Turn } from './turn.ts';
+
+export interface SqliteOptions {
+  /** The folder that holds the database file and the nonce journals; made if it is missing. */
+  readonly dir: string;
+  /** Refuses a folder of another server; `undefined` takes the folder's own id. */
+  readonly serverId?: string | undefined;
+  /** The id of a folder that has none yet and is opened without `serverId`. */
+  readonly defaultServerId?: string;
+  readonly window?: TimeWindow;
+  readonly maxNonces?: number;
+  readonly now?: () => number;
+  /** When this machine was started; later than the last start of the server means a power cut. */
+  readonly bootMs?: number;
+}
+
+/** The store, and what the SQLite dispatcher needs to share its transactions. */
+export interface SqliteStore extends RecordStore {
+  readonly db: Database;
+  readonly turn: Turn;
+  /** Nonces held, and the memory they take. */
+  readonly nonceGuard: { readonly size: number; readonly bytes: number };
+}
+
+/** Only the client records, for a program beside a running server. */
+export type ClientStore = Pick<RecordStore, 'clients' | 'serverId' | 'close'>;
+
+/**
+ * Opens a folder for one server process.
+ *
+ * @throws SetupError when it cannot be used: not writable, in use, of another server, of a newer schema
+ */
+export function openSqliteStore(options: SqliteOptions): SqliteStore {
+  const { dir, now = Date.now, window = TIME_WINDOW, maxNonces = SERVER_LIMITS.maxNonces } = options;
+  const { bootMs = now() - uptime() * 1_000 } = options;
+  makeFolder(dir);
+  const unlock = lockDirectory(dir);
+  try {
+    const { db, meta, serverId } = openFile(options);
+    // Present only if the last server in this folder did not close it.
+    const openedMs = Number(meta.get('nonces_open_ms') ?? Number.POSITIVE_INFINITY);
+    // Whatever was accepted before the power went off was signed for a time before now + maxFuture.
+    const distrustUntilMs = openedMs < bootMs ? now() + window.maxFutureMs : 0;
+    const nonces = openNonceGuard({ dir, window, maxNonces, distrustUntilMs, now });
+    meta.set('nonces_open_ms', String(now()));
+    const turn = createTurn(db);
+    const requests = prepareRequests(db);
+    return {
+      serverId,
+      db,
+      turn,
+      nonces,
+      nonceGuard: nonces,
+      clients: createClientRecords(db, turn),
+      requests: createRequestRecords(db, turn, requests),
+      jobs: createJobRecords(db, turn, requests),
+      ping: () => turn.write(() => {}),
+      async close() {
+        turn.close();
+        nonces.close();
+        meta.delete('nonces_open_ms');
+        db.close();
+        unlock();
+      },
+    };
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+/** Opens a folder beside a server that may be running in it. @throws SetupError */
+export function openClientStore(options: SqliteOptions): ClientStore {
+  makeFolder(options.dir);
+  const { db, serverId } = openFile(options);
+  const turn = createTurn(db);
+  return {
+    serverId,
+    clients: createClientRecords(db, turn),
+    async close() {
+      turn.close();
+      db.close();
+    },
+  };
+}
+
+function makeFolder(dir: string): void {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new SetupError(`cannot make the data directory ${dir}: ${reasonOf(error)}`);
+  }
+}
+
+interface OpenFile {
+  readonly db: Database;
+  readonly meta: Meta;
+  readonly serverId: string;
+}
+
+function openFile(options: SqliteOptions): OpenFile {
+  const path = join(options.dir, 'waybill.db');
+  let db: Database;
+  try {
+    db = openDatabase(path);
+    // It holds the clients' secrets.
+    chmodSync(path, 0o600);
+    db.exec('PRAGMA journal_mode = WAL');
+    db.exec('PRAGMA synchronous = FULL');
+    db.exec('PRAGMA busy_timeout = 5000');
+    // 64 MiB of pages in memory: an index over millions of jobs still answers from there.
+    db.exec('PRAGMA cache_size = -65536');
+    migrate(db);
+  } catch (error) {
+    if (error instanceof SetupError) throw error;
+    throw new SetupError(`cannot use ${path}: ${reasonOf(error)}; choose another --data or correct its permissions`);
+  }
+  try {
+    const meta = createMeta(db);
+    return { db, meta, serverId: resolveServerId(meta, options) };
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+function resolveServerId(meta: Meta, { dir, serverId, defaultServerId }: SqliteOptions): string {
+  const known = meta.get('server_id');
+  const wanted = serverId ?? known ?? defaultServerId;
+  if (wanted === undefined) {
+    throw new SetupError(`${dir} has no server id yet: name one with --server-id`);
+  }
+  if (known !== null && known !== wanted) {
+    throw new SetupError(`${dir} belongs to server "${known}", not "${wanted}": use that --server-id or another --data`);
+  }
+  if (known === null) meta.set('server_id', wanted);
+  return wanted;
+}
+
+/** Facts about the file itself, each written at once and durably. */
+interface Meta {
+  get(name: string): string | null;
+  set(name: string, value: string): void;
+  delete(name: string): void;
+}
+
+function createMeta(db: Database): Meta {
+  const select = db.prepare('SELECT value FROM meta WHERE name = ?');
+  const upsert = db.prepare(`
+    INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`);
+  const remove = db.prepare('DELETE FROM meta WHERE name = ?');
+  return {
+    get: (name) => {
+      const value = select.get(name)?.['value'];
+      return value === undefined || value === null ? null : String(value);
+    },
+    set: (name, value) => {
+      upsert.run(name, value);
+    },
+    delete: (name) => {
+      remove.run(name);
+    },
+  };
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,34 @@
+import type { JsonObject } from './json.ts';
+
+/** A request as it stands on the wire (docs/protocol.md §1). */
+export interface RequestMessage {
+  readonly v: string;
+  readonly request_id: string;
+  readonly ts_ms: number;
+  readonly client_id: string;
+  readonly server_id: string;
+  readonly tool: string;
+  readonly args: JsonObject;
+  readonly nonce: string;
+  readonly signature: string;
+}
+
+export type Status = 'ok' | 'accepted' | 'running' | 'done' | 'error';
+
+/** A response as it stands on the wire (docs/protocol.md §1). */
+export interface ResponseMessage {
+  readonly v: string;
+  readonly request_id: string;
+  readonly ts_ms: number;
+  readonly server_id: string;
+  readonly ok: boolean;
+  readonly status: Status;
+  readonly result: JsonObject | null;
+  readonly error: string | null;
+  readonly signature: string;
+}
+
+export type Unsigned<Message extends { readonly signature: string }> = Omit<Message, 'signature'>;
+
+/** `request_id` of a refusal when the request showed none that could be echoed. */
+export const NO_REQUEST_ID = '-';

@@ -1,0 +1,20 @@
+export { canonicalize, CanonicalJsonError } from './canonical-json.ts';
+export {
+  type Codec,
+  type Decoded,
+  DEFAULT_CODEC,
+  decodeRequest,
+  decodeResponse,
+  EnvelopeError,
+  VERSIONS,
+  withSignature,
+} from './codec.ts';
+export {
+  NO_REQUEST_ID,
+  type RequestMessage,
+  type ResponseMessage,
+  type Status,
+  type Unsigned,
+} from './envelope.ts';
+export { isObject, type JsonObject, type JsonValue } from './json.ts';
+export { generateSecret, weaknessOf } from './secret.ts';

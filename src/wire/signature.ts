@@ -1,0 +1,37 @@
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
+
+const HEX_LENGTH = 64;
+// Scratch space of the comparison; safe to share because everything here is synchronous.
+const given = Buffer.alloc(HEX_LENGTH);
+const computed = Buffer.alloc(HEX_LENGTH);
+
+/** The key of a secret: the UTF-8 bytes of the text exactly as it is printed (docs/protocol.md §3). */
+export function keyOf(secret: string): KeyObject {
+  return createSecretKey(Buffer.from(secret, 'utf8'));
+}
+
+/** HMAC-SHA256 of the signed text as 64 lower-case hex digits (§2). */
+export function sign(signedText: string, key: KeyObject): string {
+  return createHmac('sha256', key).update(signedText).digest('hex');
+}
+
+/**
+ * Does the signature hold under one of the keys? Every key is tried, so the time tells neither which
+ * one fitted nor how much of the signature was right.
+ *
+ * @param signature 64 hex digits, as the envelope's check guarantees
+ */
+export function verify(signedText: string, signature: string, keys: readonly KeyObject[]): boolean {
+  let holds = false;
+  given.write(signature, 'latin1');
+  for (const key of keys) {
+    computed.write(sign(signedText, key), 'latin1');
+    holds = timingSafeEqual(given, computed) || holds;
+  }
+  return holds;
+}
+
+/** How a server shows which response key it holds without showing the key (§3): 32 hex digits. */
+export function fingerprint(responseKey: KeyObject): string {
+  return sign('mcp fingerprint', responseKey).slice(0, 32);
+}
