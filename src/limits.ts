@@ -47,8 +47,8 @@ export const SERVER_LIMITS = {
   requestRetentionMs: 86_400_000,
   // One page of list_tools and list_jobs: 100 tools with their schemas stay well below 1 MiB.
   pageSize: 100,
-  // How long a key read from the store is believed: a client added elsewhere is known within this time.
-  clientCacheMs: 1_000,
+  // How often the store is asked whether clients changed: a client added elsewhere is known within this time.
+  clientRefreshMs: 200,
 } as const;
 
 /** How the jobs of one tool are run; all times in milliseconds. These hold for tools that do not say. */
@@ -79,7 +79,8 @@ export const JOB_POLICY_BOUNDS: Readonly<Record<keyof JobPolicy, readonly [min: 
   backoffMs: [0, 3_600_000],
   // 24 days: Node's timers overflow soon after.
   deadlineMs: [1, 2_073_600_000],
-  retentionMs: [1_000, 31_536_000_000],
+  // Ten minutes: the record must outlive the time window, or a late retry would run the job again.
+  retentionMs: [600_000, 31_536_000_000],
 };
 
 export const JOB_LIMITS = {
@@ -93,8 +94,6 @@ export const JOB_LIMITS = {
   sweepMs: 500,
   // Records that one sweep touches for one purpose: keeps the event loop free (about 5 ms).
   sweepBatch: 1_000,
-  // When the sweeper first looks whether an accepted job is still carried by the queue, and how often again.
-  carriedCheckMs: 60_000,
   // Time for running jobs to end at shutdown before they go back to the queue.
   drainMs: 10_000,
   // Time for aborted jobs to notice, before their records are taken from them.
@@ -111,6 +110,10 @@ export const HTTP_LIMITS = {
   // A client that trickles its headers or body holds a connection no longer than this (slow loris).
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
+  // How often the two times above are looked at.
+  checkIntervalMs: 2_000,
+  // After a refusal, time for the answer to reach a peer that still sends.
+  lingerMs: 500,
   // Idle keep-alive: above the 60 s of common load balancers, so that the server is not first to close.
   keepAliveTimeoutMs: 65_000,
   // Our messages need a handful of headers.
@@ -118,15 +121,27 @@ export const HTTP_LIMITS = {
   maxHeaders: 64,
 } as const;
 
+export const STDIO_LIMITS = {
+  // Calls of one peer at once; the next line is read when one of them is answered.
+  maxCallsInFlight: 256,
+} as const;
+
 export const CLIENT_LIMITS = {
   // One call, retries included, when the caller gives no time.
   timeoutMs: 60_000,
   // Transmissions of one call; with the backoff below the last one leaves after about 6 s.
   attempts: 6,
+  // Replies that prove nothing end a call sooner: 1.4 s ride out a key added a moment ago and a forger's
+  // single shot, yet a wrong credential is reported while its user still looks.
+  unverifiedAttempts: 4,
+  // One transmission: above what a server may take for a direct tool or a held poll (30 s each).
+  attemptTimeoutMs: 35_000,
   backoffMs: 200,
   maxBackoffMs: 5_000,
   // Held polls: one request a quarter of a minute for a job that is silent.
   waitMs: 15_000,
+  // Pause before the next poll when a server neither held this one nor said when to come back.
+  pollAfterMs: 500,
   // A reply may be this far from the (corrected) clock of the client; the window of §5, both ways.
   maxReplySkewMs: 300_000,
 } as const;

@@ -13,8 +13,15 @@ export interface Dispatcher {
   ping(): Promise<void>;
 }
 
-/** Runs one job. The signal aborts when the lease was lost to another worker. */
-export type RunJob = (jobId: string, lease: AbortSignal) => Promise<Verdict>;
+/** The right to run a job, renewed while the run lasts. */
+export interface Lease {
+  /** Set by the run; called when another worker may have the job. */
+  onLost: (() => void) | null;
+  /** Called by the run when the tool has returned: another job may start while the outcome is recorded. */
+  freeSlot(): void;
+}
+
+export type RunJob = (jobId: string, lease: Lease) => Promise<Verdict>;
 
 /** What becomes of the job in the queue. */
 export type Verdict = 'done' | { readonly retryAfterMs: number };

@@ -9,8 +9,8 @@ export interface Sweeper {
 }
 
 /**
- * Looks after records that nobody else looks after: ends jobs past their deadline, forgets what is
- * past its retention, and pushes again what a crash between record and queue left behind.
+ * Looks after records that nobody else looks after: ends jobs past their deadline and forgets what is
+ * past its retention.
  */
 export function startSweeper(
   store: RecordStore,
@@ -32,21 +32,19 @@ export function startSweeper(
   }
 
   async function sweep(): Promise<void> {
-    const due = await store.jobs.due(now(), JOB_LIMITS.sweepBatch);
-    await Promise.all(due.map(look));
-    await store.requests.sweep(now(), JOB_LIMITS.sweepBatch);
+    let found: number;
+    do {
+      const due = await store.jobs.due(now(), JOB_LIMITS.sweepBatch);
+      await Promise.all(due.map(look));
+      found = due.length + (await store.requests.sweep(now(), JOB_LIMITS.sweepBatch));
+    } while (found >= JOB_LIMITS.sweepBatch && !stopped);
   }
 
-  function look(job: DueJob): Promise<unknown> {
-    const nowMs = now();
-    if (isTerminal(job.state)) return store.jobs.remove(job.id);
-    if (job.deadlineMs <= nowMs) {
-      const error = 'deadline_exceeded: the job did not end in time';
-      const ended = store.jobs.end(job.id, { state: 'expired', result: null, error }, nowMs);
-      return Promise.all([ended, dispatcher.remove(job.id)]);
-    }
-    const dueMs = Math.min(job.deadlineMs, nowMs + JOB_LIMITS.carriedCheckMs);
-    return Promise.all([dispatcher.push(job.id, nowMs), store.jobs.postpone(job.id, dueMs)]);
+  function look({ id, state }: DueJob): Promise<unknown> {
+    if (isTerminal(state)) return store.jobs.remove(id);
+    const error = 'deadline_exceeded: the job did not end in time';
+    const ended = store.jobs.end(id, { state: 'expired', result: null, error }, now());
+    return Promise.all([ended, dispatcher.remove(id)]);
   }
 
   return {

@@ -1,3 +1,4 @@
+export { newJobId } from './job-id.ts';
 export {
   type Attempt,
   type ClientRecord,

@@ -35,9 +35,10 @@ export interface ClientRecord {
 export interface ClientRecords {
   /** `false`: a client of this id exists and was left as it is. */
   add(client: ClientRecord): Promise<boolean>;
-  get(id: string): Promise<ClientRecord | null>;
   /** In the order of their ids. */
   list(): Promise<readonly ClientRecord[]>;
+  /** Another value than before: clients may have changed since, here or in another process. */
+  version(): Promise<number>;
 }
 
 export interface NonceRecords {
@@ -156,11 +157,7 @@ export interface JobQuery {
 }
 
 /** A job whose record wants a look from the sweeper. */
-export interface DueJob {
-  readonly id: string;
-  readonly state: JobState;
-  readonly deadlineMs: number;
-}
+export type DueJob = Pick<JobRecord, 'id' | 'state'>;
 
 /** A hint that a job changed: read it again. */
 export type JobListener = (id: string, state: JobState) => void;
@@ -188,10 +185,8 @@ export interface JobRecords {
   changed(id: string, afterRevision: number, signal: AbortSignal): Promise<void>;
   /** Tells of every change; returns how to stop. */
   onChange(listener: JobListener): () => void;
-  /** Jobs to look at now: past their deadline, past their retention, or not looked at for a while. */
+  /** Jobs to look at now: past their deadline, or ended and past their retention. */
   due(nowMs: number, limit: number): Promise<readonly DueJob[]>;
-  /** Do not return this job from `due` before `dueMs`. */
-  postpone(id: string, dueMs: number): Promise<void>;
   remove(id: string): Promise<void>;
 }
 

@@ -73,9 +73,11 @@ export function defineTool<Args, Result>(definition: ToolDefinition<Args, Result
     throw new TypeError(`tool ${JSON.stringify(name)}: name must be 1-128 of A-Z a-z 0-9 _ - . /`);
   }
   const where = `tool ${name}`;
-  if (typeof description !== 'string' || description === '') throw new TypeError(`${where}: description is missing`);
+  if (typeof description !== 'string' || description === '')
+    throw new TypeError(`${where}: description is missing`);
   if (typeof run !== 'function') throw new TypeError(`${where}: run must be a function`);
   refuseUnknown(definition, MEMBERS, where);
+  requireObject(annotations, `${where}: annotations must be an object`);
   refuseUnknown(annotations, HINTS, `${where}: annotations`);
   return Object.freeze({
     name,
@@ -105,7 +107,9 @@ export function isTool(value: unknown): value is Tool {
 
 function resolveJob(job: ToolDefinition<unknown, unknown>['job'], where: string): JobPolicy | null {
   if (job === undefined || job === false) return null;
-  return job === true ? JOB_POLICY : resolveJobPolicy(job, where);
+  if (job === true) return JOB_POLICY;
+  requireObject(job, `${where}: job must be true, false or an object of settings`);
+  return resolveJobPolicy(job, where);
 }
 
 function requireSchema(schema: Schema, where: string): Schema {
@@ -113,6 +117,10 @@ function requireSchema(schema: Schema, where: string): Schema {
   const standard: unknown = (schema as Schema | undefined)?.['~standard'];
   if (typeof standard === 'object' && standard !== null) return schema;
   throw new TypeError(`${where}: must be a Standard Schema, such as z.object({…}) of zod 4`);
+}
+
+function requireObject(value: unknown, message: string): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError(message);
 }
 
 function refuseUnknown(value: object, known: ReadonlySet<string>, where: string): void {

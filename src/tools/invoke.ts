@@ -32,7 +32,7 @@ export async function invoke(tool: Tool, args: unknown, context: ToolContext): P
   try {
     // parseArgs returned these arguments from this tool's own input schema.
     const returned = tool.run(args as never, context);
-    const output = returned instanceof Promise ? await returned : returned;
+    const output: unknown = returned instanceof Promise ? await returned : returned;
     const pending = check(tool.output, output);
     const checked = pending instanceof Promise ? await pending : pending;
     if ('issues' in checked) {
@@ -57,6 +57,13 @@ function settleError(error: unknown, tool: Tool, { signal, log, clientId, reques
     return { ok: false, error: new ProtocolError('job_failed', message), retryable: error.retryable };
   }
   const id = randomUUID();
-  log.error({ err: error, error_id: id, tool: tool.name, client_id: clientId, request_id: requestId }, 'tool failed');
-  return { ok: false, error: new ProtocolError('internal', `the tool failed; error id ${id}`), retryable: true };
+  log.error(
+    { err: error, error_id: id, tool: tool.name, client_id: clientId, request_id: requestId },
+    'tool failed',
+  );
+  return {
+    ok: false,
+    error: new ProtocolError('internal', `the tool failed; error id ${id}`),
+    retryable: true,
+  };
 }

@@ -8,7 +8,8 @@ export type JsonSchema = Readonly<Record<string, unknown>>;
  * Schema (zod ≥ 4.2, ArkType, …) can be used as they are; for others see {@link withJsonSchema}.
  */
 export interface Schema<Input = unknown, Output = unknown> {
-  readonly '~standard': StandardSchemaV1.Props<Input, Output> & Partial<StandardJSONSchemaV1.Props<Input, Output>>;
+  readonly '~standard': StandardSchemaV1.Props<Input, Output> &
+    Partial<StandardJSONSchemaV1.Props<Input, Output>>;
 }
 
 /** One reason why a value breaks a schema; `path` is like `rows[2].name`, `$` for the whole. */
@@ -29,8 +30,12 @@ export function check<T>(schema: Schema<unknown, T>, value: unknown): Checked<T>
 }
 
 function readChecked<T>(checked: StandardSchemaV1.Result<T>): Checked<T> {
-  if (checked.issues === undefined) return checked;
-  return { issues: checked.issues.slice(0, MAX_ISSUES).map(({ path, message }) => ({ path: pathText(path), message })) };
+  // A success may carry `issues` too, as undefined; ours has one member or the other.
+  if (!checked.issues) return { value: checked.value };
+  const issues = checked.issues.slice(0, MAX_ISSUES);
+  return {
+    issues: issues.map(({ path, message }) => ({ path: pathText(path), message: message.toWellFormed() })),
+  };
 }
 
 function pathText(path: StandardSchemaV1.Issue['path']): string {
@@ -65,13 +70,18 @@ export function withJsonSchema<Input, Output>(
 export function jsonSchemaOf(schema: Schema, side: 'input' | 'output', where: string): JsonSchema {
   const converter = schema['~standard'].jsonSchema;
   if (converter === undefined) {
-    throw new TypeError(`${where}: this schema library prints no JSON Schema; wrap it with withJsonSchema(schema, json)`);
+    throw new TypeError(
+      `${where}: this schema library prints no JSON Schema; wrap it with withJsonSchema(schema, json)`,
+    );
   }
   let json: Record<string, unknown>;
   try {
     json = converter[side]({ target: 'draft-2020-12' });
   } catch (error) {
-    throw new TypeError(`${where}: has no JSON Schema: ${error instanceof Error ? error.message : String(error)}`);
+    throw new TypeError(
+      `${where}: has no JSON Schema: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
   }
   if (json['type'] !== 'object') {
     throw new TypeError(`${where}: must describe an object, because args and result are objects`);

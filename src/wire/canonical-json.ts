@@ -47,7 +47,9 @@ function write(value: unknown, depthLeft: number, count: MemberCount): string {
     case 'object':
       if (value === null) return 'null';
       if (depthLeft === 0) throw new CanonicalJsonError('is nested too deep');
-      return Array.isArray(value) ? writeArray(value, depthLeft, count) : writeObject(value, depthLeft, count);
+      return Array.isArray(value)
+        ? writeArray(value, depthLeft, count)
+        : writeObject(value, depthLeft, count);
     default:
       throw new CanonicalJsonError(`is ${typeof value}, which JSON cannot say`);
   }
@@ -68,7 +70,7 @@ function writeArray(array: readonly unknown[], depthLeft: number, count: MemberC
 }
 
 function writeObject(object: object, depthLeft: number, count: MemberCount): string {
-  const prototype = Object.getPrototypeOf(object);
+  const prototype: unknown = Object.getPrototypeOf(object);
   if (prototype !== Object.prototype && prototype !== null) {
     throw new CanonicalJsonError('is not a plain object');
   }
@@ -86,7 +88,7 @@ function writeObject(object: object, depthLeft: number, count: MemberCount): str
       text += `${i > 0 ? ',' : ''}${writeString(name)}:${write(member, depthLeft - 1, count)}`;
     }
   } catch (error) {
-    throw error instanceof CanonicalJsonError ? error.within(name) : error;
+    throw error instanceof CanonicalJsonError ? error.within(name === '' ? '""' : name) : error;
   }
   return `${text}}`;
 }

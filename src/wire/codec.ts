@@ -76,7 +76,10 @@ export function withSignature(signedText: string, signature: string): string {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-function parse(bytes: Uint8Array, limits: MessageLimits): { value: Record<string, unknown>; members: number } {
+function parse(
+  bytes: Uint8Array,
+  limits: MessageLimits,
+): { value: Record<string, unknown>; members: number } {
   if (bytes.byteLength > limits.maxMessageBytes) {
     throw new ProtocolError('too_large', `a message may have at most ${limits.maxMessageBytes} bytes`);
   }
@@ -121,7 +124,8 @@ function textOf(members: number, write: (count: MemberCount) => string): string 
     if (error instanceof CanonicalJsonError) throw new ProtocolError('bad_envelope', visible(error.message));
     throw error;
   }
-  if (count.members !== members) throw new ProtocolError('bad_envelope', '$: a member name stands twice in one object');
+  if (count.members !== members)
+    throw new ProtocolError('bad_envelope', '$: a member name stands twice in one object');
   return text;
 }
 

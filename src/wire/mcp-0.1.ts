@@ -69,6 +69,7 @@ function check(value: Record<string, unknown>, rules: typeof REQUEST_ENTRIES): v
 
 /** A stranger's name, made safe to print: short and visible ASCII only. */
 function quoteName(name: string): string {
+  if (name === '') return '""';
   return name.slice(0, 64).replace(/[^!-~]/g, '?');
 }
 

@@ -1,71 +1,83 @@
 import { JOB_LIMITS } from '../../limits.ts';
 import type { SqliteStore } from '../../store/index.ts';
-import type { ConsumeOptions, Consumer, Dispatcher, RunJob, Verdict } from '../dispatcher.ts';
+import type { ConsumeOptions, Consumer, Dispatcher, Lease, RunJob, Verdict } from '../dispatcher.ts';
 
-interface Lease {
+interface HeldLease extends Lease {
   readonly jobId: string;
-  /** Grows with every claim of the job: only its newest holder may renew or end it. */
-  readonly number: number;
-  readonly controller: AbortController;
+  untilMs: number;
 }
 
-function prepare({ db }: SqliteStore) {
-  return {
-    insert: db.prepare('INSERT INTO queue (job_id, visible_ms, lease) VALUES (?, ?, 0) ON CONFLICT DO NOTHING'),
-    remove: db.prepare('DELETE FROM queue WHERE job_id = ?'),
-    claim: db.prepare(`
-      UPDATE queue SET visible_ms = ?, lease = lease + 1
-      WHERE job_id IN (SELECT job_id FROM queue WHERE visible_ms <= ? ORDER BY visible_ms LIMIT ?)
-      RETURNING job_id, lease`),
-    renew: db.prepare('UPDATE queue SET visible_ms = ? WHERE job_id = ? AND lease = ?'),
-    done: db.prepare('DELETE FROM queue WHERE job_id = ? AND lease = ?'),
-    takeOver: db.prepare(`
-      UPDATE queue SET visible_ms = ? WHERE lease > 0 AND visible_ms > ?
-        AND EXISTS (SELECT 1 FROM jobs WHERE id = job_id AND state = 'running')`),
-  };
-}
+/** Takes jobs while it has free slots; runs inside the transaction of a turn. */
+type Claim = () => void;
 
 /**
- * The dispatcher on the same file as the records. A job's creation, its push and, when a worker here
- * is idle, its claim share one transaction.
+ * The dispatcher on the same file as the records. A job's creation and its place in the queue
+ * are one transaction and, when a worker here is idle, its claim and first attempt are in it too.
  */
 export function createSqliteDispatcher(store: SqliteStore, now: () => number = Date.now): Dispatcher {
-  const { turn } = store;
-  const sql = prepare(store);
-  /** Claims of the consumers in this process, to be run at the end of a turn that pushed. */
-  const claimers = new Set<() => void>();
+  const { turn, queue } = store;
+  const claims = new Set<Claim>();
+  /** Just created, to be claimed without a look at the disk. */
+  const created: string[] = [];
+  /** Are there jobs on disk that wait for a free slot? */
+  let backlog = true;
   let scheduled = false;
 
   // The folder's lock is ours: whoever held these leases is dead.
-  sql.takeOver.run(now(), now());
+  queue.takeOver(now());
+  queue.onCreated = (jobId) => {
+    if (backlog) return claimThisTurn();
+    created.push(jobId);
+    handOut();
+  };
 
-  /** Once in this turn, after all that it pushes. */
+  /** Once in this turn, after all that it ends. */
   function claimThisTurn(): void {
-    if (scheduled) return;
+    if (scheduled || claims.size === 0) return;
     scheduled = true;
     turn.beforeCommit(() => {
       scheduled = false;
-      for (const claim of claimers) claim();
+      handOut();
     });
   }
 
+  function handOut(): void {
+    for (const claim of claims) claim();
+    // What nobody took is on disk, where the next free slot looks.
+    if (created.length > 0) backlog = true;
+    created.length = 0;
+  }
+
+  /** In order of arrival: what is on disk first. */
+  function take(free: number): string[] {
+    if (!backlog) return created.splice(0, free);
+    // One more than wanted tells whether others wait.
+    const ids = queue.ready(now(), free + 1);
+    backlog = ids.length > free;
+    created.length = 0;
+    return ids.slice(0, free);
+  }
+
   return {
-    push: (jobId, runAtMs) =>
-      turn.write(() => {
-        sql.insert.run(jobId, runAtMs);
-        claimThisTurn();
-      }),
-    remove: (jobId) =>
-      turn.write(() => {
-        sql.remove.run(jobId);
-      }),
-    ping: () => turn.write(() => {}),
+    async push(jobId, runAtMs) {
+      if (!queue.lacks(jobId)) return;
+      await turn.write(() => queue.push(jobId, runAtMs));
+    },
+    remove: (jobId) => turn.write(() => queue.remove(jobId)),
+    ping: () => store.ping(),
     consume(run, options) {
-      const consumer = createConsumer(store, sql, run, { ...options, now, claimThisTurn });
-      claimers.add(consumer.claim);
+      const consumer = createConsumer(store, run, { ...options, now, take, claimThisTurn });
+      claims.add(consumer.claim);
+      const poll = setInterval(() => {
+        // Retries that are due and leases that ran out are on disk too.
+        backlog = true;
+        turn.write(claimThisTurn).catch(options.onError);
+      }, JOB_LIMITS.pollMs);
+      turn.write(claimThisTurn).catch(options.onError);
       return {
         stop() {
-          claimers.delete(consumer.claim);
+          clearInterval(poll);
+          claims.delete(consumer.claim);
           return consumer.stop();
         },
       };
@@ -75,36 +87,49 @@ export function createSqliteDispatcher(store: SqliteStore, now: () => number = D
 
 interface ConsumerOptions extends ConsumeOptions {
   readonly now: () => number;
+  readonly take: (free: number) => string[];
   readonly claimThisTurn: () => void;
 }
 
 function createConsumer(
-  { turn }: SqliteStore,
-  sql: ReturnType<typeof prepare>,
+  { turn, queue }: SqliteStore,
   run: RunJob,
-  { concurrency, leaseMs, onError, now, claimThisTurn }: ConsumerOptions,
-): Consumer & { claim(): void } {
-  const leases = new Map<string, Lease>();
-  let stopping = false;
+  { concurrency, leaseMs, onError, now, take, claimThisTurn }: ConsumerOptions,
+): Consumer & { readonly claim: Claim } {
+  const leases = new Map<string, HeldLease>();
+  let freeSlots = concurrency;
   let onIdle: (() => void) | null = null;
 
-  /** Takes as many jobs as there are free slots; inside the transaction of this turn. */
   function claim(): void {
-    const free = concurrency - leases.size;
-    if (stopping || free <= 0) return;
+    if (freeSlots === 0) return;
     const nowMs = now();
-    for (const row of sql.claim.all(nowMs + leaseMs, nowMs, free)) {
-      const lease = { jobId: String(row['job_id']), number: Number(row['lease']), controller: new AbortController() };
-      // A job taken again while this process still runs it: its lease ran out here, unnoticed.
-      leases.get(lease.jobId)?.controller.abort();
-      leases.set(lease.jobId, lease);
+    for (const jobId of take(freeSlots)) {
+      const lease = newLease(jobId, nowMs + leaseMs);
+      if (!queue.claim(jobId, nowMs, lease.untilMs)) continue;
+      freeSlots--;
+      // Claimable although this process runs it: its lease ran out here, unnoticed.
+      leases.get(jobId)?.onLost?.();
+      leases.set(jobId, lease);
       void runLeased(lease);
     }
   }
 
-  async function runLeased(lease: Lease): Promise<void> {
+  function newLease(jobId: string, untilMs: number): HeldLease {
+    let holdsSlot = true;
+    return {
+      jobId,
+      untilMs,
+      onLost: null,
+      freeSlot() {
+        if (holdsSlot) freeSlots++;
+        holdsSlot = false;
+      },
+    };
+  }
+
+  async function runLeased(lease: HeldLease): Promise<void> {
     try {
-      const verdict = await run(lease.jobId, lease.controller.signal);
+      const verdict = await run(lease.jobId, lease);
       await turn.write(() => end(lease, verdict));
     } catch (error) {
       // The lease runs out and the job is taken again.
@@ -113,38 +138,33 @@ function createConsumer(
     }
   }
 
-  function end(lease: Lease, verdict: Verdict): void {
-    if (verdict === 'done') sql.done.run(lease.jobId, lease.number);
-    else sql.renew.run(now() + verdict.retryAfterMs, lease.jobId, lease.number);
+  function end(lease: HeldLease, verdict: Verdict): void {
+    queue.move(lease.jobId, lease.untilMs, verdict === 'done' ? null : now() + verdict.retryAfterMs);
     forget(lease);
     claimThisTurn();
   }
 
-  function forget(lease: Lease): void {
+  function forget(lease: HeldLease): void {
+    lease.freeSlot();
     if (leases.get(lease.jobId) === lease) leases.delete(lease.jobId);
     if (leases.size === 0) onIdle?.();
   }
 
   function renew(): void {
-    const visibleMs = now() + leaseMs;
-    for (const { jobId, number, controller } of leases.values()) {
-      if (sql.renew.run(visibleMs, jobId, number).changes === 0) controller.abort();
+    const untilMs = now() + leaseMs;
+    for (const lease of leases.values()) {
+      if (queue.move(lease.jobId, lease.untilMs, untilMs)) lease.untilMs = untilMs;
+      else lease.onLost?.();
     }
   }
 
-  const every = (ms: number, work: () => void) =>
-    setInterval(() => {
-      turn.write(work).catch(onError);
-    }, ms);
-  const heartbeat = every(leaseMs / 3, renew);
-  const poll = every(Math.min(JOB_LIMITS.pollMs, leaseMs / 3), claim);
-  turn.write(claimThisTurn).catch(onError);
+  const heartbeat = setInterval(() => {
+    turn.write(renew).catch(onError);
+  }, leaseMs / 3);
 
   return {
     claim,
     async stop() {
-      stopping = true;
-      clearInterval(poll);
       if (leases.size > 0) {
         await new Promise<void>((resolve) => {
           onIdle = resolve;

@@ -6,21 +6,23 @@ export function createClientRecords(db: Database, turn: Turn): ClientRecords {
   const insert = db.prepare(`
     INSERT INTO clients (id, request_keys, response_keys, created_ms)
     VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`);
-  const select = db.prepare('SELECT * FROM clients WHERE id = ?');
   const selectAll = db.prepare('SELECT * FROM clients ORDER BY id');
+
+  const dataVersion = db.prepare('PRAGMA data_version');
+  let added = 0;
 
   return {
     add: (client) =>
       turn.write(() => {
         const { id, requestKeys, responseKeys, createdMs } = client;
-        return insert.run(id, JSON.stringify(requestKeys), JSON.stringify(responseKeys), createdMs).changes === 1;
-      }),
-    get: (id) =>
-      turn.read(() => {
-        const row = select.get(id);
-        return row === undefined ? null : toClient(row);
+        const keys = [JSON.stringify(requestKeys), JSON.stringify(responseKeys)] as const;
+        const isNew = insert.run(id, ...keys, createdMs).changes === 1;
+        if (isNew) added++;
+        return isNew;
       }),
     list: () => turn.read(() => selectAll.all().map(toClient)),
+    // Changes with every commit of another process; our own are counted beside it.
+    version: async () => added + Number(dataVersion.get()?.['data_version']),
   };
 }
 

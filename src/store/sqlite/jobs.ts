@@ -1,182 +1,166 @@
-import type { JsonObject } from '../../wire/index.ts';
-import { JOB_LIMITS } from '../../limits.ts';
 import { createChanges } from '../changes.ts';
-import type { Attempt, DueJob, JobEnd, JobRecord, JobRecords, JobState } from '../record-store.ts';
-import type { Database, Row } from './driver.ts';
+import { jobIdPrefix } from '../job-id.ts';
+import {
+  type Attempt,
+  type Fence,
+  isTerminal,
+  type JobEnd,
+  type JobRecord,
+  type JobRecords,
+  type NewJob,
+  type RequestRecord,
+} from '../record-store.ts';
+import type { Database } from './driver.ts';
+import { JOB_COLUMNS, type JobRow, type JobRows } from './job-rows.ts';
+import type { JobQueue } from './queue.ts';
 import type { RequestStatements } from './requests.ts';
 import type { Turn } from './turn.ts';
 
-/** What a client can see of a job; `args` stay on disk. */
-const SEEN = 'id, client_id, request_id, tool, state, revision, progress, result, error, created_ms, updated_ms';
-const ACTIVE = "state IN ('queued', 'running')";
-
-function prepare(db: Database) {
-  return {
-    insert: db.prepare(`
-      INSERT INTO jobs (id, client_id, request_id, tool, args, state, fence, attempt, revision,
-        attempts, backoff_ms, deadline_ms, retention_ms, due_ms, created_ms, updated_ms)
-      VALUES (?, ?, ?, ?, ?, 'queued', 0, 0, 1, ?, ?, ?, ?, ?, ?, ?)`),
-    get: db.prepare(`SELECT ${SEEN} FROM jobs WHERE id = ?`),
-    list: db.prepare(`
-      SELECT ${SEEN} FROM jobs WHERE client_id = ? AND id < ? ORDER BY id DESC LIMIT ?`),
-    listByState: db.prepare(`
-      SELECT ${SEEN} FROM jobs WHERE client_id = ? AND id < ? AND state = ? ORDER BY id DESC LIMIT ?`),
-    begin: db.prepare(`
-      UPDATE jobs SET state = 'running', fence = fence + 1, attempt = attempt + 1,
-        revision = revision + 1, updated_ms = ?
-      WHERE id = ? AND ${ACTIVE}
-      RETURNING fence, attempt, client_id, request_id, tool, args, attempts, backoff_ms, deadline_ms`),
-    progress: db.prepare(`
-      UPDATE jobs SET progress = ?, revision = revision + 1, updated_ms = ?
-      WHERE id = ? AND fence = ? AND state = 'running'`),
-    finish: db.prepare(`
-      UPDATE jobs SET state = ?, result = ?, error = ?, revision = revision + 1,
-        updated_ms = ?, due_ms = ? + retention_ms
-      WHERE id = ? AND fence = ? AND state = 'running'`),
-    release: db.prepare(`
-      UPDATE jobs SET state = 'queued', fence = fence + 1, attempt = attempt - ?,
-        revision = revision + 1, updated_ms = ?
-      WHERE id = ? AND fence = ? AND state = 'running'`),
-    end: db.prepare(`
-      UPDATE jobs SET state = ?, result = ?, error = ?, fence = fence + 1, revision = revision + 1,
-        updated_ms = ?, due_ms = ? + retention_ms
-      WHERE id = ? AND ${ACTIVE}`),
-    state: db.prepare('SELECT state, revision FROM jobs WHERE id = ?'),
-    due: db.prepare('SELECT id, state, deadline_ms FROM jobs WHERE due_ms <= ? ORDER BY due_ms LIMIT ?'),
-    postpone: db.prepare('UPDATE jobs SET due_ms = ? WHERE id = ?'),
-    remove: db.prepare('DELETE FROM jobs WHERE id = ?'),
-  };
-}
-
-export function createJobRecords(db: Database, turn: Turn, requests: RequestStatements): JobRecords {
-  const sql = prepare(db);
+export function createJobRecords(
+  db: Database,
+  turn: Turn,
+  rows: JobRows,
+  queue: Pick<JobQueue, 'onCreated'>,
+  requests: Pick<RequestStatements, 'find'>,
+): JobRecords {
   const changes = createChanges();
+  const list = db.prepare(`
+    SELECT ${JOB_COLUMNS} FROM jobs WHERE id > ? AND id < ? AND client_id = ? ORDER BY id DESC LIMIT ?`);
+  const listByState = db.prepare(`
+    SELECT ${JOB_COLUMNS} FROM jobs WHERE id > ? AND id < ? AND client_id = ? AND state = ? ORDER BY id DESC LIMIT ?`);
+  const due = db.prepare(`SELECT ${JOB_COLUMNS} FROM jobs WHERE due_ms <= ? ORDER BY due_ms LIMIT ?`);
 
-  /** A statement that changes one job, and the hint to those who wait for it. */
-  function update(id: string, state: JobState, run: () => { readonly changes: number | bigint }): boolean {
-    if (run().changes === 0) return false;
+  /** One change of a row that a client can see. */
+  function change(row: JobRow, nowMs: number, values: Partial<JobRow>): void {
+    Object.assign(row, values);
+    row.revision++;
+    row.updatedMs = nowMs;
+    rows.touch(row);
+    const { id, state } = row;
     turn.afterCommit(() => changes.emit(id, state));
-    return true;
+  }
+
+  /** The row, if the fence is that of its newest attempt and the attempt still runs. */
+  function held({ jobId, number }: Fence): JobRow | null {
+    const row = rows.find(jobId);
+    return row !== null && row.fence === number && row.state === 'running' ? row : null;
+  }
+
+  /** Changes the row under the fence; `false` without it. */
+  function changeHeld(fence: Fence, nowMs: number, values: (row: JobRow) => Partial<JobRow>): Promise<boolean> {
+    return turn.write(() => {
+      const row = held(fence);
+      if (row === null) return false;
+      change(row, nowMs, values(row));
+      return true;
+    });
+  }
+
+  function beginAttempt(id: string, nowMs: number): Attempt | null {
+    const row = rows.find(id);
+    if (row === null || isTerminal(row.state)) return null;
+    change(row, nowMs, { state: 'running', fence: row.fence + 1, attempt: row.attempt + 1 });
+    return toAttempt(row);
   }
 
   return {
     create: (job) =>
       turn.write(() => {
-        const known = requests.claim(job.request, job.id);
-        if (known !== null) return known;
         const { clientId, requestId } = job.request;
-        const dueMs = Math.min(job.deadlineMs, job.createdMs + JOB_LIMITS.carriedCheckMs);
-        const args = JSON.stringify(job.args);
-        const times = [job.deadlineMs, job.retentionMs, dueMs, job.createdMs, job.createdMs];
-        sql.insert.run(job.id, clientId, requestId, job.tool, args, job.attempts, job.backoffMs, ...times);
+        const known = rows.findByRequest(clientId, requestId);
+        if (known !== null) return toRequest(known);
+        const direct = requests.find(clientId, requestId);
+        if (direct !== null) return direct;
+        rows.insert(newRow(job));
+        queue.onCreated?.(job.id);
         return null;
       }),
     get: (id) =>
       turn.read(() => {
-        const row = sql.get.get(id);
-        return row === undefined ? null : toJob(row);
+        const row = rows.find(id);
+        return row === null ? null : toRecord(row);
       }),
-    list: ({ clientId, state, after = AFTER_ALL_IDS, limit }) =>
+    list: ({ clientId, state, after, limit }) =>
       turn.read(() => {
-        const rows =
-          state === undefined
-            ? sql.list.all(clientId, after, limit)
-            : sql.listByState.all(clientId, after, state, limit);
-        return rows.map(toJob);
+        const prefix = jobIdPrefix(clientId);
+        const range = [prefix, after ?? `${prefix}~`, clientId] as const;
+        const found =
+          state === undefined ? rows.select(list, ...range, limit) : rows.select(listByState, ...range, state, limit);
+        return found.map(toRecord);
       }),
-    begin: (id, nowMs) =>
-      turn.write(() => {
-        const row = sql.begin.get(nowMs, id);
-        if (row === undefined) return null;
-        turn.afterCommit(() => changes.emit(id, 'running'));
-        return toAttempt(id, row);
-      }),
-    progress: (fence, progress, nowMs) =>
-      turn.write(() =>
-        update(fence.jobId, 'running', () =>
-          sql.progress.run(JSON.stringify(progress), nowMs, fence.jobId, fence.number),
-        ),
-      ),
-    finish: (fence, end, nowMs) =>
-      turn.write(() =>
-        update(fence.jobId, end.state, () => sql.finish.run(...endValues(end, nowMs), fence.jobId, fence.number)),
-      ),
+    begin(id, nowMs) {
+      // A job that nobody has been promised yet may start before it is on disk: if it brings the process
+      // down there is nothing to run again. Any other attempt must be counted first, or a job that
+      // crashes its worker would be taken up for ever.
+      const unpromised = rows.isNew(id);
+      const begun = turn.write(() => beginAttempt(id, nowMs));
+      const row = rows.find(id);
+      return unpromised && row !== null ? Promise.resolve(toAttempt(row)) : begun;
+    },
+    progress: (fence, progress, nowMs) => changeHeld(fence, nowMs, () => ({ progress })),
+    finish: (fence, end, nowMs) => changeHeld(fence, nowMs, (row) => endValues(row, end, nowMs)),
     release: (fence, counted, nowMs) =>
-      turn.write(() =>
-        update(fence.jobId, 'queued', () => sql.release.run(counted ? 0 : 1, nowMs, fence.jobId, fence.number)),
-      ),
+      changeHeld(fence, nowMs, (row) => ({
+        state: 'queued',
+        fence: row.fence + 1,
+        attempt: counted ? row.attempt : row.attempt - 1,
+      })),
     end: (id, end, nowMs) =>
       turn.write(() => {
-        update(id, end.state, () => sql.end.run(...endValues(end, nowMs), id));
-        const row = sql.state.get(id);
-        return row === undefined ? null : toState(row);
+        const row = rows.find(id);
+        if (row === null) return null;
+        if (!isTerminal(row.state)) change(row, nowMs, { ...endValues(row, end, nowMs), fence: row.fence + 1 });
+        return row.state;
       }),
     async changed(id, afterRevision, signal) {
-      // Read and wait in one go: a change between the caller's read and now must not be missed.
-      const row = sql.state.get(id);
-      if (row !== undefined && Number(row['revision']) <= afterRevision) await changes.next(id, signal);
+      // Look and wait in one go: a change between the caller's read and now must not be missed.
+      const row = rows.find(id);
+      if (row !== null && row.revision <= afterRevision) await changes.next(id, signal);
     },
     onChange: (listener) => changes.listen(listener),
-    due: (nowMs, limit) => turn.read(() => sql.due.all(nowMs, limit).map(toDue)),
-    postpone: (id, dueMs) =>
-      turn.write(() => {
-        sql.postpone.run(dueMs, id);
-      }),
-    remove: (id) =>
-      turn.write(() => {
-        sql.remove.run(id);
-      }),
+    due: (nowMs, limit) => turn.read(() => rows.select(due, nowMs, limit).map(({ id, state }) => ({ id, state }))),
+    remove: (id) => turn.write(() => rows.remove(id)),
   };
 }
 
-/** Sorts after every id, which are ASCII. */
-const AFTER_ALL_IDS = '\u{7f}';
-
-function endValues(end: JobEnd, nowMs: number) {
-  const result = end.result === null ? null : JSON.stringify(end.result);
-  return [end.state, result, end.error, nowMs, nowMs] as const;
-}
-
-function toState(row: Row): JobState {
-  // The column is only ever written by the statements above.
-  return row['state'] as JobState;
-}
-
-function toObject(text: Row[string] | undefined): JsonObject | null {
-  // Written by the statements above, from objects.
-  return typeof text === 'string' ? (JSON.parse(text) as JsonObject) : null;
-}
-
-function toJob(row: Row): JobRecord {
+/** Created and queued in one step: no crash can come between. */
+function newRow({ id, request, ...job }: NewJob): JobRow {
+  const { tool, args, attempts, backoffMs, deadlineMs, retentionMs, createdMs } = job;
   return {
-    id: String(row['id']),
-    clientId: String(row['client_id']),
-    requestId: String(row['request_id']),
-    tool: String(row['tool']),
-    state: toState(row),
-    revision: Number(row['revision']),
-    progress: toObject(row['progress']),
-    result: toObject(row['result']),
-    error: row['error'] === null ? null : String(row['error']),
-    createdMs: Number(row['created_ms']),
-    updatedMs: Number(row['updated_ms']),
+    id,
+    clientId: request.clientId,
+    requestId: request.requestId,
+    spec: { tool, args, digest: request.digest, attempts, backoffMs, deadlineMs, retentionMs, createdMs },
+    state: 'queued',
+    visibleMs: createdMs,
+    dueMs: deadlineMs,
+    fence: 0,
+    attempt: 0,
+    revision: 1,
+    updatedMs: createdMs,
+    progress: null,
+    result: null,
+    error: null,
   };
 }
 
-function toAttempt(jobId: string, row: Row): Attempt {
-  return {
-    fence: { jobId, number: Number(row['fence']) },
-    clientId: String(row['client_id']),
-    requestId: String(row['request_id']),
-    tool: String(row['tool']),
-    args: toObject(row['args']) ?? {},
-    attempt: Number(row['attempt']),
-    attempts: Number(row['attempts']),
-    backoffMs: Number(row['backoff_ms']),
-    deadlineMs: Number(row['deadline_ms']),
-  };
+function endValues(row: JobRow, { state, result, error }: JobEnd, nowMs: number): Partial<JobRow> {
+  return { state, result, error, visibleMs: null, dueMs: nowMs + row.spec.retentionMs };
 }
 
-function toDue(row: Row): DueJob {
-  return { id: String(row['id']), state: toState(row), deadlineMs: Number(row['deadline_ms']) };
+/** What the row says of the request that created it. */
+export function toRequest({ id, spec }: JobRow): RequestRecord {
+  return { digest: spec.digest, jobId: id, outcome: null, deadlineMs: spec.deadlineMs };
+}
+
+function toRecord(row: JobRow): JobRecord {
+  const { id, clientId, requestId, state, revision, progress, result, error, updatedMs, spec } = row;
+  const { tool, createdMs } = spec;
+  return { id, clientId, requestId, tool, state, revision, progress, result, error, createdMs, updatedMs };
+}
+
+function toAttempt({ id, fence, clientId, requestId, attempt, spec }: JobRow): Attempt {
+  const { tool, args, attempts, backoffMs, deadlineMs } = spec;
+  const number = fence;
+  return { fence: { jobId: id, number }, clientId, requestId, tool, args, attempt, attempts, backoffMs, deadlineMs };
 }

@@ -19,11 +19,11 @@ const MIGRATIONS: readonly string[] = [
     created_ms INTEGER NOT NULL
   ) WITHOUT ROWID;
 
+  -- Direct calls that must not run twice; those that became jobs are rows of jobs.
   CREATE TABLE requests (
     client_id TEXT NOT NULL,
     request_id TEXT NOT NULL,
     digest TEXT NOT NULL,
-    job_id TEXT,
     outcome TEXT,
     deadline_ms INTEGER NOT NULL,
     expires_ms INTEGER NOT NULL,
@@ -31,38 +31,29 @@ const MIGRATIONS: readonly string[] = [
   ) WITHOUT ROWID;
   CREATE INDEX requests_by_expiry ON requests (expires_ms);
 
-  -- due_ms: when the sweeper must look at the job again, for whatever reason.
+  -- One row is a job's record and its place in the queue.
+  -- visible_ms: from when a worker may take it; a claim moves it ahead by one lease; NULL: not queued.
+  -- due_ms: when the sweeper must look at it: its deadline, later the end of its retention.
+  -- spec: what never changes, as JSON.
   CREATE TABLE jobs (
     id TEXT PRIMARY KEY,
     client_id TEXT NOT NULL,
     request_id TEXT NOT NULL,
-    tool TEXT NOT NULL,
-    args TEXT NOT NULL,
     state TEXT NOT NULL,
+    visible_ms INTEGER,
+    due_ms INTEGER NOT NULL,
     fence INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
     revision INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL,
     progress TEXT,
     result TEXT,
     error TEXT,
-    attempts INTEGER NOT NULL,
-    backoff_ms INTEGER NOT NULL,
-    deadline_ms INTEGER NOT NULL,
-    retention_ms INTEGER NOT NULL,
-    due_ms INTEGER NOT NULL,
-    created_ms INTEGER NOT NULL,
-    updated_ms INTEGER NOT NULL
+    spec TEXT NOT NULL
   ) WITHOUT ROWID;
-  CREATE INDEX jobs_by_client ON jobs (client_id, id);
+  CREATE UNIQUE INDEX jobs_by_request ON jobs (client_id, request_id);
+  CREATE INDEX jobs_by_visible ON jobs (visible_ms) WHERE visible_ms IS NOT NULL;
   CREATE INDEX jobs_by_due ON jobs (due_ms);
-
-  -- The queue of the SQLite dispatcher. A claim moves visible_ms ahead by one lease.
-  CREATE TABLE queue (
-    job_id TEXT PRIMARY KEY,
-    visible_ms INTEGER NOT NULL,
-    lease INTEGER NOT NULL
-  ) WITHOUT ROWID;
-  CREATE INDEX queue_by_visible ON queue (visible_ms);
   `,
 ];
 

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { SetupError } from '../../errors/index.ts';
@@ -6,10 +6,12 @@ import { SERVER_LIMITS, TIME_WINDOW, type TimeWindow } from '../../limits.ts';
 import type { RecordStore } from '../record-store.ts';
 import { createClientRecords } from './clients.ts';
 import { type Database, openDatabase } from './driver.ts';
+import { createJobRows } from './job-rows.ts';
 import { createJobRecords } from './jobs.ts';
 import { lockDirectory } from './lock.ts';
 import { migrate } from './migrations.ts';
 import { openNonceGuard } from './nonces.ts';
+import { createJobQueue, type JobQueue } from './queue.ts';
 import { createRequestRecords, prepareRequests } from './requests.ts';
 import { createTurn, type Turn } from './turn.ts';
 
@@ -29,14 +31,11 @@ export interface SqliteOptions {
 
 /** The store, and what the SQLite dispatcher needs to share its transactions. */
 export interface SqliteStore extends RecordStore {
-  readonly db: Database;
   readonly turn: Turn;
+  readonly queue: JobQueue;
   /** Nonces held, and the memory they take. */
   readonly nonceGuard: { readonly size: number; readonly bytes: number };
 }
-
-/** Only the client records, for a program beside a running server. */
-export type ClientStore = Pick<RecordStore, 'clients' | 'serverId' | 'close'>;
 
 /**
  * Opens a folder for one server process.
@@ -49,30 +48,33 @@ export function openSqliteStore(options: SqliteOptions): SqliteStore {
   makeFolder(dir);
   const unlock = lockDirectory(dir);
   try {
-    const { db, meta, serverId } = openFile(options);
+    const file = openFile(options);
+    const { db, meta, serverId } = file;
     // Present only if the last server in this folder did not close it.
     const openedMs = Number(meta.get('nonces_open_ms') ?? Number.POSITIVE_INFINITY);
     // Whatever was accepted before the power went off was signed for a time before now + maxFuture.
     const distrustUntilMs = openedMs < bootMs ? now() + window.maxFutureMs : 0;
     const nonces = openNonceGuard({ dir, window, maxNonces, distrustUntilMs, now });
     meta.set('nonces_open_ms', String(now()));
-    const turn = createTurn(db);
-    const requests = prepareRequests(db);
+    const rows = createJobRows(db);
+    const turn = createTurn(db, file.log, rows);
+    const requests = prepareRequests(db, rows);
+    const queue = createJobQueue(db, rows);
     return {
       serverId,
-      db,
       turn,
       nonces,
       nonceGuard: nonces,
+      queue,
       clients: createClientRecords(db, turn),
       requests: createRequestRecords(db, turn, requests),
-      jobs: createJobRecords(db, turn, requests),
+      jobs: createJobRecords(db, turn, rows, queue, requests),
       ping: () => turn.write(() => {}),
       async close() {
         turn.close();
         nonces.close();
         meta.delete('nonces_open_ms');
-        db.close();
+        file.close();
         unlock();
       },
     };
@@ -82,17 +84,20 @@ export function openSqliteStore(options: SqliteOptions): SqliteStore {
   }
 }
 
+/** Only the client records, for a program beside a running server. */
+export type ClientStore = Pick<RecordStore, 'clients' | 'serverId' | 'close'>;
+
 /** Opens a folder beside a server that may be running in it. @throws SetupError */
 export function openClientStore(options: SqliteOptions): ClientStore {
   makeFolder(options.dir);
-  const { db, serverId } = openFile(options);
-  const turn = createTurn(db);
+  const file = openFile(options);
+  const turn = createTurn(file.db, file.log, { flush() {}, reset() {} });
   return {
-    serverId,
-    clients: createClientRecords(db, turn),
+    serverId: file.serverId,
+    clients: createClientRecords(file.db, turn),
     async close() {
       turn.close();
-      db.close();
+      file.close();
     },
   };
 }
@@ -107,8 +112,11 @@ function makeFolder(dir: string): void {
 
 interface OpenFile {
   readonly db: Database;
+  /** Descriptor of the write-ahead log. */
+  readonly log: number;
   readonly meta: Meta;
   readonly serverId: string;
+  close(): void;
 }
 
 function openFile(options: SqliteOptions): OpenFile {
@@ -119,7 +127,8 @@ function openFile(options: SqliteOptions): OpenFile {
     // It holds the clients' secrets.
     chmodSync(path, 0o600);
     db.exec('PRAGMA journal_mode = WAL');
-    db.exec('PRAGMA synchronous = FULL');
+    // Together with the flushes of turn.ts this is as durable as FULL.
+    db.exec('PRAGMA synchronous = NORMAL');
     db.exec('PRAGMA busy_timeout = 5000');
     // 64 MiB of pages in memory: an index over millions of jobs still answers from there.
     db.exec('PRAGMA cache_size = -65536');
@@ -130,7 +139,14 @@ function openFile(options: SqliteOptions): OpenFile {
   }
   try {
     const meta = createMeta(db);
-    return { db, meta, serverId: resolveServerId(meta, options) };
+    const serverId = resolveServerId(meta, options);
+    // SQLite keeps one log file as long as a connection is open.
+    const log = openSync(`${path}-wal`, 'r+');
+    const close = () => {
+      db.close();
+      closeSync(log);
+    };
+    return { db, log, meta, serverId, close };
   } catch (error) {
     db.close();
     throw error;
@@ -162,16 +178,21 @@ function createMeta(db: Database): Meta {
   const upsert = db.prepare(`
     INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`);
   const remove = db.prepare('DELETE FROM meta WHERE name = ?');
+  const durably = (write: () => void) => {
+    db.exec('PRAGMA synchronous = FULL');
+    write();
+    db.exec('PRAGMA synchronous = NORMAL');
+  };
   return {
     get: (name) => {
       const value = select.get(name)?.['value'];
       return value === undefined || value === null ? null : String(value);
     },
     set: (name, value) => {
-      upsert.run(name, value);
+      durably(() => upsert.run(name, value));
     },
     delete: (name) => {
-      remove.run(name);
+      durably(() => remove.run(name));
     },
   };
 }

@@ -1,32 +1,43 @@
 import type { NewRequest, Outcome, RequestRecord, RequestRecords } from '../record-store.ts';
 import type { Database, Row } from './driver.ts';
+import type { JobRows } from './job-rows.ts';
+import { toRequest } from './jobs.ts';
 import type { Turn } from './turn.ts';
 
-/** Verbs on the `requests` table that do not commit by themselves. */
+/** Verbs that do not commit by themselves. Requests that became jobs are rows of the `jobs` table. */
 export interface RequestStatements {
   /** `null`: claimed; otherwise the record that was there first. */
-  claim(request: NewRequest, jobId: string | null): RequestRecord | null;
+  claim(request: NewRequest): RequestRecord | null;
+  /** Direct calls only. */
   find(clientId: string, requestId: string): RequestRecord | null;
+  findJob(clientId: string, requestId: string): RequestRecord | null;
 }
 
-export function prepareRequests(db: Database): RequestStatements {
+export function prepareRequests(db: Database, rows: JobRows): RequestStatements {
   const insert = db.prepare(`
-    INSERT INTO requests (client_id, request_id, digest, job_id, outcome, deadline_ms, expires_ms)
-    VALUES (?, ?, ?, ?, NULL, ?, ?) ON CONFLICT DO NOTHING`);
+    INSERT INTO requests (client_id, request_id, digest, deadline_ms, expires_ms)
+    VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`);
   const select = db.prepare('SELECT * FROM requests WHERE client_id = ? AND request_id = ?');
 
   function find(clientId: string, requestId: string): RequestRecord | null {
     const row = select.get(clientId, requestId);
-    return row === undefined ? null : toRequest(row);
+    return row === undefined ? null : toDirectRequest(row);
   }
 
-  function claim(request: NewRequest, jobId: string | null): RequestRecord | null {
+  function findJob(clientId: string, requestId: string): RequestRecord | null {
+    const row = rows.findByRequest(clientId, requestId);
+    return row === null ? null : toRequest(row);
+  }
+
+  function claim(request: NewRequest): RequestRecord | null {
     const { clientId, requestId, digest, deadlineMs, expiresMs } = request;
-    const { changes } = insert.run(clientId, requestId, digest, jobId, deadlineMs, expiresMs);
+    const job = findJob(clientId, requestId);
+    if (job !== null) return job;
+    const { changes } = insert.run(clientId, requestId, digest, deadlineMs, expiresMs);
     return changes === 1 ? null : find(clientId, requestId);
   }
 
-  return { claim, find };
+  return { claim, find, findJob };
 }
 
 export function createRequestRecords(db: Database, turn: Turn, statements: RequestStatements): RequestRecords {
@@ -37,8 +48,9 @@ export function createRequestRecords(db: Database, turn: Turn, statements: Reque
       (SELECT client_id, request_id FROM requests WHERE expires_ms <= ? LIMIT ?)`);
 
   return {
-    find: (clientId, requestId) => turn.read(() => statements.find(clientId, requestId)),
-    claim: (request) => turn.write(() => statements.claim(request, null)),
+    find: (clientId, requestId) =>
+      turn.read(() => statements.find(clientId, requestId) ?? statements.findJob(clientId, requestId)),
+    claim: (request) => turn.write(() => statements.claim(request)),
     finish: (clientId, requestId, outcome) =>
       turn.write(() => {
         setOutcome.run(JSON.stringify(outcome), clientId, requestId);
@@ -51,10 +63,10 @@ export function createRequestRecords(db: Database, turn: Turn, statements: Reque
   };
 }
 
-function toRequest(row: Row): RequestRecord {
+function toDirectRequest(row: Row): RequestRecord {
   return {
     digest: String(row['digest']),
-    jobId: row['job_id'] === null ? null : String(row['job_id']),
+    jobId: null,
     // Written by `finish` above, from an Outcome.
     outcome: row['outcome'] === null ? null : (JSON.parse(String(row['outcome'])) as Outcome),
     deadlineMs: Number(row['deadline_ms']),

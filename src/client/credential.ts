@@ -1,0 +1,74 @@
+import { isObject } from '../wire/json.ts';
+import { weaknessOf } from '../wire/secret.ts';
+import { problemOf } from './request.ts';
+
+/** What a client needs to know to be believed by one server, and to believe it: as `waybill clients add` prints it. */
+export interface Credential {
+  readonly client_id: string;
+  readonly server_id: string;
+  /** Where requests are posted; only a client with a transport of its own can do without. */
+  readonly url?: string;
+  /** Signs requests. */
+  readonly request_key: string;
+  /** Verifies replies. */
+  readonly response_key: string;
+}
+
+const REQUIRED = ['client_id', 'server_id', 'request_key', 'response_key'];
+
+/**
+ * A credential from its JSON text.
+ *
+ * @throws TypeError that says which member is wrong; it never contains a secret
+ */
+export function parseCredential(text: string): Credential {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // The parser's own message quotes the text, which holds secrets.
+    throw new TypeError('credential: is not JSON');
+  }
+  return checkCredential(value);
+}
+
+/** The same for a value. @throws TypeError */
+export function checkCredential(value: unknown): Credential {
+  const problem = isObject(value) ? credentialProblem(value) : 'must be an object';
+  if (problem !== null) throw new TypeError(`credential: ${problem}`);
+  // Every member has just been checked.
+  return value as Credential;
+}
+
+function credentialProblem(value: Record<string, unknown>): string | null {
+  const { client_id, server_id, url, request_key, response_key, ...others } = value;
+  for (const name of REQUIRED) {
+    if (value[name] === undefined) return `${name}: is missing`;
+  }
+  // The name is not printed: in a file that was put together wrongly it may be a secret.
+  if (Object.keys(others).length > 0) return `has a member besides url, ${REQUIRED.join(', ')}`;
+  return (
+    problemOf({ client_id, server_id }) ??
+    urlProblem(url) ??
+    keyProblem('request_key', request_key) ??
+    keyProblem('response_key', response_key) ??
+    // One key for both directions would let the server forge requests of the client (§3).
+    (request_key === response_key ? 'request_key and response_key must differ' : null)
+  );
+}
+
+function urlProblem(value: unknown): string | null {
+  if (value === undefined) return null;
+  if (typeof value !== 'string' || !URL.canParse(value)) return 'url: must be an http(s) URL';
+  const url = new URL(value);
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') return 'url: must be an http(s) URL';
+  return url.username + url.password === '' ? null : 'url: must not contain a user name or a password';
+}
+
+function keyProblem(name: string, value: unknown): string | null {
+  if (typeof value !== 'string' || value === '') return `${name}: must be a string that is not empty`;
+  if (!value.isWellFormed()) return `${name}: has a lone surrogate`;
+  // Whether a secret of the operator's own is long enough was decided where it was added (§3).
+  const weakness = value.startsWith('wb_') ? weaknessOf(value) : null;
+  return weakness === null ? null : `${name}: ${weakness}`;
+}

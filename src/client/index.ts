@@ -1,0 +1,17 @@
+export { ClientError, type ClientErrorKind, type Code, codeOf, ProtocolError } from '../errors/index.ts';
+export {
+  type CallOptions,
+  type Client,
+  type ClientOptions,
+  createClient,
+  type JobInfo,
+  type JobsOptions,
+  type ServerIdentity,
+  type StartOptions,
+  type ToolInfo,
+} from './client.ts';
+export type { Clock } from './clock.ts';
+export { type Credential, parseCredential } from './credential.ts';
+export type { ExchangeOptions } from './exchange.ts';
+export type { JobHandle, JobProgress, JobState, JobUpdate, WaitOptions } from './job-handle.ts';
+export type { Transport } from './transport.ts';

@@ -1,0 +1,157 @@
+import { ClientError, type Code, ProtocolError } from '../errors/index.ts';
+import { CLIENT_LIMITS } from '../limits.ts';
+import type { ResponseMessage, Status } from '../wire/envelope.ts';
+import { isObject, type JsonObject } from '../wire/json.ts';
+import type { Clock } from './clock.ts';
+import type { Exchange, ExchangeOptions } from './exchange.ts';
+import { errorOf } from './reply.ts';
+
+export type JobState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'expired';
+
+/** How far a job is (docs/protocol.md §6). */
+export interface JobProgress {
+  readonly completed: number;
+  readonly total?: number;
+  readonly message?: string;
+  /** What is known of the result so far. */
+  readonly partial?: JsonObject;
+}
+
+/** A job at one moment. */
+export interface JobUpdate {
+  readonly state: JobState;
+  /** null: none was reported, or the job has ended. */
+  readonly progress: JobProgress | null;
+  /** Output of the tool once `succeeded`. */
+  readonly result: JsonObject | null;
+  /** Why it `failed`, was `cancelled` or `expired`. */
+  readonly error: ProtocolError | null;
+}
+
+export interface WaitOptions extends ExchangeOptions {
+  /** Called at every change of the progress. */
+  readonly onProgress?: ((progress: JobProgress) => void) | undefined;
+}
+
+/**
+ * A job on the server. It goes on whether or not somebody looks; from another process `client.job(id)`
+ * finds it again. `timeoutMs` bounds each request to the server, never the wait for the job: that ends
+ * with the job's own deadline or with `signal`.
+ */
+export interface JobHandle {
+  readonly id: string;
+  /** The job as it is now. @throws ProtocolError `not_found`; ClientError */
+  poll(options?: ExchangeOptions): Promise<JobUpdate>;
+  /** Waits for the end. @throws ProtocolError of a job that did not succeed; ClientError */
+  result<Result = JsonObject>(options?: WaitOptions): Promise<Result>;
+  /** The job as it is now, then every change seen; the last one has ended. @throws like `poll` */
+  updates(options?: ExchangeOptions): AsyncGenerator<JobUpdate, void, undefined>;
+  /** Asks the server to end the job. @throws ProtocolError `not_found`; ClientError */
+  cancel(options?: ExchangeOptions): Promise<void>;
+}
+
+/** One poll and what it says about the next. */
+interface Polled {
+  readonly update: JobUpdate;
+  readonly ended: boolean;
+  readonly pollAfterMs: number;
+}
+
+const STATES: Readonly<Partial<Record<Status, JobState>>> = {
+  accepted: 'queued',
+  running: 'running',
+  done: 'succeeded',
+};
+
+const ENDS: Readonly<Partial<Record<Code, JobState>>> = {
+  cancelled: 'cancelled',
+  deadline_exceeded: 'expired',
+};
+
+/** @param timeoutMs of one request, when the caller names none */
+export function createJobHandle(id: string, exchange: Exchange, clock: Clock, timeoutMs: number): JobHandle {
+  // A held reply must come well within the time for one request.
+  const holdMs = (options: ExchangeOptions) =>
+    Math.min(CLIENT_LIMITS.waitMs, Math.floor((options.timeoutMs ?? timeoutMs) / 2));
+
+  async function poll(waitMs: number, options: ExchangeOptions): Promise<Polled> {
+    const args = waitMs === 0 ? { job_id: id } : { job_id: id, wait_ms: waitMs };
+    try {
+      return readPoll(await exchange('poll_job', args, { ...options, persistent: waitMs > 0 }));
+    } catch (error) {
+      if (!(error instanceof ClientError)) throw error;
+      const message = `${error.message}; the job may still run: client.job("${id}") finds it`;
+      throw new ClientError(error.kind, message, { cause: error });
+    }
+  }
+
+  /** Every change, the first poll included. */
+  async function* changes(
+    firstWaitMs: number,
+    options: ExchangeOptions,
+  ): AsyncGenerator<JobUpdate, void, undefined> {
+    let waitMs = firstWaitMs;
+    let before = '';
+    for (;;) {
+      const askedAt = performance.now();
+      const { update, ended, pollAfterMs } = await poll(waitMs, options);
+      const now = JSON.stringify([update.state, update.progress]);
+      if (now !== before) yield update;
+      if (ended) return;
+      // A server that holds replies is asked again at once; one that does not, when it said.
+      const pauseMs = pollAfterMs - (performance.now() - askedAt);
+      if (now === before && pauseMs > 0) await clock.sleep(pauseMs, options.signal);
+      before = now;
+      waitMs = holdMs(options);
+    }
+  }
+
+  return {
+    id,
+    poll: async (options = {}) => (await poll(0, options)).update,
+    updates: (options = {}) => changes(0, options),
+    async result<Result = JsonObject>(options: WaitOptions = {}): Promise<Result> {
+      const { onProgress, ...rest } = options;
+      for await (const { progress, state, result, error } of changes(holdMs(rest), rest)) {
+        if (progress !== null) onProgress?.(progress);
+        if (error !== null) throw error;
+        // The type is the caller's claim about the tool; the server holds the tool to its schema.
+        if (state === 'succeeded') return (result ?? {}) as Result;
+      }
+      throw new ProtocolError('internal', 'the job ended without an outcome');
+    },
+    async cancel(options = {}) {
+      await exchange('cancel_job', { job_id: id }, options);
+    },
+  };
+}
+
+function readPoll(reply: ResponseMessage): Polled {
+  const state = stateOf(reply);
+  const body = reply.result ?? {};
+  const ended = state !== 'queued' && state !== 'running';
+  const { progress, poll_after_ms } = body;
+  return {
+    update: {
+      state,
+      progress: !ended && isProgress(progress) ? progress : null,
+      result: state === 'succeeded' ? body : null,
+      error: reply.error === null ? null : errorOf(reply),
+    },
+    ended,
+    pollAfterMs:
+      typeof poll_after_ms === 'number' && poll_after_ms > 0 ? poll_after_ms : CLIENT_LIMITS.pollAfterMs,
+  };
+}
+
+/** The state behind a reply (docs/protocol.md §6). */
+function stateOf(reply: ResponseMessage): JobState {
+  if (reply.error !== null) return ENDS[errorOf(reply).code] ?? 'failed';
+  const state = STATES[reply.status];
+  if (state !== undefined) return state;
+  throw new ProtocolError('internal', `poll_job was answered with status ${reply.status}`);
+}
+
+function isProgress(value: unknown): value is JobProgress {
+  return isObject(value) && typeof value['completed'] === 'number';
+}

@@ -1,0 +1,76 @@
+import { hash } from 'node:crypto';
+import { ProtocolError } from '../errors/index.ts';
+import { SERVER_LIMITS, type TimeWindow } from '../limits.ts';
+import type { Outcome, RecordStore, RequestRecord } from '../store/index.ts';
+import { canonicalize } from '../wire/index.ts';
+import { accepted } from './outcome.ts';
+import type { Registry } from './registry.ts';
+import type { Verified } from './verify.ts';
+
+declare const fresh: unique symbol;
+
+/** A verified message for this server, in time, seen for the first time. */
+export interface Fresh {
+  readonly [fresh]: true;
+  readonly verified: Verified;
+  /** How the call ended when its `request_id` was first used; nothing is run again. */
+  readonly known: Outcome | null;
+}
+
+export interface AdmitContext {
+  readonly serverId: string;
+  readonly window: TimeWindow;
+  readonly store: RecordStore;
+  readonly registry: Registry;
+  readonly now: () => number;
+}
+
+/**
+ * Step 3: server, time window, nonce, request_id (docs/protocol.md §5). The first step to touch state.
+ *
+ * @throws ProtocolError `wrong_server`, `stale`, `replayed`, `busy`, `in_progress`, `request_id_conflict`
+ */
+export async function admit(verified: Verified, context: AdmitContext): Promise<Fresh> {
+  const { message } = verified;
+  const { store, registry, window, now } = context;
+  if (message.server_id !== context.serverId) {
+    throw new ProtocolError('wrong_server', `this is ${context.serverId}`);
+  }
+  const aheadMs = message.ts_ms - now();
+  if (aheadMs > window.maxFutureMs) throw new ProtocolError('stale', `ts_ms is ${aheadMs} ms ahead of this server`);
+  if (aheadMs < -window.maxPastMs) throw new ProtocolError('stale', `ts_ms is ${-aheadMs} ms behind this server`);
+  if (!(await store.nonces.claim(message.client_id, message.nonce, message.ts_ms))) {
+    throw new ProtocolError('replayed', 'this nonce was used before');
+  }
+  const tool = registry.get(message.tool);
+  let known: Outcome | null = null;
+  if (tool !== undefined && !tool.repeatable) {
+    const record = await store.requests.find(message.client_id, message.request_id);
+    if (record !== null) known = outcomeOf(record, digestOf(message), now());
+  }
+  // The only place that makes a Fresh, after all its checks.
+  return { verified, known } as Fresh;
+}
+
+/** Names what a request asks for: the same digest under the same `request_id` is an honest retry. */
+export function digestOf({ tool, args }: Verified['message']): string {
+  return hash('sha256', `${tool}\n${canonicalize(args)}`, 'base64url');
+}
+
+/**
+ * The outcome of a request that was there before.
+ *
+ * @throws ProtocolError `request_id_conflict`, `in_progress`, `internal` when its process died over it
+ */
+export function outcomeOf(record: RequestRecord, digest: string, nowMs: number): Outcome {
+  if (record.digest !== digest) {
+    throw new ProtocolError('request_id_conflict', 'this request_id was used with another tool or other args');
+  }
+  if (record.jobId !== null) return accepted(record.jobId);
+  if (record.outcome !== null) return record.outcome;
+  if (nowMs < record.deadlineMs) {
+    const retryAfterMs = Math.min(SERVER_LIMITS.pollAfterMs, record.deadlineMs - nowMs);
+    throw new ProtocolError('in_progress', 'this request is still running', { retry_after_ms: retryAfterMs });
+  }
+  throw new ProtocolError('internal', 'the first run was interrupted; whether it took effect is not known');
+}

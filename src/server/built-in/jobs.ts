@@ -1,0 +1,108 @@
+import { z } from 'zod';
+import { ProtocolError } from '../../errors/index.ts';
+import type { Dispatcher } from '../../jobs/index.ts';
+import { SERVER_LIMITS } from '../../limits.ts';
+import { isTerminal, type JobRecord, type Outcome, type RecordStore } from '../../store/index.ts';
+import type { JsonObject } from '../../wire/index.ts';
+import { accepted, completed, failed } from '../outcome.ts';
+import type { BuiltIn } from '../registry.ts';
+import { defineBuiltIn } from './define.ts';
+
+const STATES = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'expired'] as const;
+const STATE = z.enum(STATES);
+const JOB_ID = z.string().min(1).max(128);
+
+/** `poll_job`, `cancel_job` and `list_jobs` (docs/protocol.md §6, §7). */
+export function jobTools(store: RecordStore, dispatcher: Dispatcher, now: () => number): BuiltIn[] {
+  /** @throws ProtocolError `not_found`, the same for an unknown job and another client's (§6) */
+  async function find(id: string, clientId: string): Promise<JobRecord> {
+    const job = await store.jobs.get(id);
+    if (job === null || job.clientId !== clientId) throw new ProtocolError('not_found', 'you have no such job');
+    return job;
+  }
+
+  const pollJob = defineBuiltIn({
+    name: 'poll_job',
+    description: 'How a job stands: accepted, running with its progress, done with its result, or its error.',
+    annotations: { title: 'Poll a job', readOnlyHint: true },
+    input: z.strictObject({
+      job_id: JOB_ID,
+      wait_ms: z
+        .int()
+        .min(0)
+        .max(SERVER_LIMITS.maxWaitMs)
+        .default(0)
+        .describe('Hold the reply until something changes, at most this long'),
+    }),
+    output: z.looseObject({}).describe('The output of the tool, or {job_id, progress, poll_after_ms} before it ends'),
+    async answer({ job_id, wait_ms = 0 }, { clientId, signal }) {
+      const job = await find(job_id, clientId);
+      if (isTerminal(job.state) || wait_ms === 0) return outcomeOfJob(job);
+      await store.jobs.changed(job_id, job.revision, AbortSignal.any([signal, AbortSignal.timeout(wait_ms)]));
+      return outcomeOfJob(await find(job_id, clientId));
+    },
+  });
+
+  const cancelJob = defineBuiltIn({
+    name: 'cancel_job',
+    description: 'Ends a job that has not ended yet; says how it stands afterwards.',
+    annotations: { title: 'Cancel a job', idempotentHint: true, destructiveHint: true },
+    input: z.strictObject({ job_id: JOB_ID }),
+    output: z.strictObject({ job_id: z.string(), status: STATE }),
+    async answer({ job_id }, { clientId }) {
+      await find(job_id, clientId);
+      const end = { state: 'cancelled', result: null, error: 'cancelled: by the client' } as const;
+      const state = await store.jobs.end(job_id, end, now());
+      await dispatcher.remove(job_id);
+      return completed({ job_id, status: state ?? 'cancelled' });
+    },
+  });
+
+  const listJobs = defineBuiltIn({
+    name: 'list_jobs',
+    description: 'Your jobs, newest first.',
+    annotations: { title: 'List jobs', readOnlyHint: true },
+    input: z.strictObject({
+      status: STATE.optional(),
+      cursor: JOB_ID.optional().describe('next_cursor of the page before'),
+      limit: z.int().min(1).max(SERVER_LIMITS.pageSize).default(SERVER_LIMITS.pageSize),
+    }),
+    output: z.strictObject({
+      jobs: z.array(
+        z.strictObject({
+          job_id: z.string(),
+          tool: z.string(),
+          status: STATE,
+          progress: z.looseObject({}).nullable(),
+          error: z.string().nullable(),
+          created_ms: z.int(),
+          updated_ms: z.int(),
+        }),
+      ),
+      next_cursor: z.string().nullable(),
+    }),
+    async answer({ status, cursor, limit = SERVER_LIMITS.pageSize }, { clientId }) {
+      const filter = { ...(status && { state: status }), ...(cursor && { after: cursor }) };
+      // One more than asked for tells whether there is a next page.
+      const found = await store.jobs.list({ clientId, limit: limit + 1, ...filter });
+      const page = found.slice(0, limit);
+      const last = found.length > limit ? page.at(-1) : undefined;
+      return completed({ jobs: page.map(summaryOf), next_cursor: last?.id ?? null });
+    },
+  });
+
+  return [pollJob, cancelJob, listJobs];
+}
+
+/** The table of §6: state of the record → reply. */
+function outcomeOfJob(job: JobRecord): Outcome {
+  if (job.state === 'succeeded') return { ok: true, status: 'done', result: job.result ?? {}, error: null };
+  if (isTerminal(job.state)) return failed(job.error ?? 'job_failed: no reason was recorded');
+  const { result, ...outcome } = accepted(job.id);
+  const standing: JsonObject = { ...result, progress: job.progress };
+  return { ...outcome, status: job.state === 'queued' ? 'accepted' : 'running', result: standing };
+}
+
+function summaryOf({ id, tool, state, progress, error, createdMs, updatedMs }: JobRecord) {
+  return { job_id: id, tool, status: state, progress, error, created_ms: createdMs, updated_ms: updatedMs };
+}

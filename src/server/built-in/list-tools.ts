@@ -1,0 +1,50 @@
+import { z } from 'zod';
+import { SERVER_LIMITS } from '../../limits.ts';
+import type { Tool } from '../../tools/index.ts';
+import { completed } from '../outcome.ts';
+import type { BuiltIn } from '../registry.ts';
+import { defineBuiltIn } from './define.ts';
+
+/** `list_tools` (docs/protocol.md §7): every tool in the order of names, itself included. */
+export function listTools(others: readonly (Tool | BuiltIn)[]): BuiltIn {
+  const self: BuiltIn = defineBuiltIn({
+    name: 'list_tools',
+    description: 'The tools of this server with the JSON Schema of what they take and give.',
+    annotations: { title: 'List tools', readOnlyHint: true },
+    input: z.strictObject({ cursor: z.string().optional().describe('next_cursor of the page before') }),
+    output: z.strictObject({
+      tools: z.array(
+        z.strictObject({
+          name: z.string(),
+          description: z.string(),
+          job: z.boolean().describe('true: the tool answers with a job_id to poll'),
+          annotations: z.looseObject({}),
+          input_schema: z.looseObject({}),
+          output_schema: z.looseObject({}),
+        }),
+      ),
+      next_cursor: z.string().nullable(),
+    }),
+    answer: ({ cursor = '' }) => completed(pageAfter(cursor)),
+  });
+  const entries = [...others, self].map(describe).sort((a, b) => (a.name < b.name ? -1 : 1));
+
+  function pageAfter(cursor: string) {
+    const rest = entries.filter(({ name }) => name > cursor);
+    const page = rest.slice(0, SERVER_LIMITS.pageSize);
+    return { tools: page, next_cursor: rest.length > page.length ? (page.at(-1)?.name ?? null) : null };
+  }
+
+  return self;
+}
+
+function describe({ name, description, job, annotations, inputSchema, outputSchema }: Tool | BuiltIn) {
+  return {
+    name,
+    description,
+    job: job !== null,
+    annotations,
+    input_schema: inputSchema,
+    output_schema: outputSchema,
+  };
+}

@@ -1,0 +1,57 @@
+import type { RecordStore } from '../store/index.ts';
+import { generateSecret, weaknessOf } from '../wire/index.ts';
+
+/** All that a client needs to call a server; the JSON of a credential file. */
+export interface Credential {
+  readonly client_id: string;
+  readonly server_id: string;
+  readonly url: string;
+  readonly request_key: string;
+  readonly response_key: string;
+}
+
+export interface NewClient {
+  readonly id: string;
+  /** Where the client will find the server's `POST /call`. */
+  readonly url: string;
+  /** Secrets brought by the operator; both are generated if they are left out. */
+  readonly keys?: { readonly request: string; readonly response: string };
+  /** Take secrets that are short or repeat themselves. */
+  readonly allowWeakKey?: boolean;
+}
+
+const CLIENT_ID = /^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}$/;
+
+/**
+ * Adds a client with two independent secrets (docs/protocol.md §3).
+ *
+ * @returns its credential: the only time that the secrets are shown
+ * @throws TypeError for a wrong id, RangeError for a weak key or an id that is taken
+ */
+export async function addClient(
+  store: Pick<RecordStore, 'clients' | 'serverId'>,
+  { id, url, keys, allowWeakKey = false }: NewClient,
+): Promise<Credential> {
+  if (!CLIENT_ID.test(id)) {
+    throw new TypeError('a client id must be 1-128 of A-Z a-z 0-9 . _ : @ / -, first a letter or digit');
+  }
+  const request = keys?.request ?? generateSecret();
+  const response = keys?.response ?? generateSecret();
+  refuseWeak('request key', request, allowWeakKey);
+  refuseWeak('response key', response, allowWeakKey);
+  if (request === response) {
+    throw new RangeError('the two keys must differ: whoever holds one could forge the other side');
+  }
+  const client = { id, requestKeys: [request], responseKeys: [response], createdMs: Date.now() };
+  if (!(await store.clients.add(client))) throw new RangeError(`client ${id} exists already: choose another id`);
+  return { client_id: id, server_id: store.serverId, url, request_key: request, response_key: response };
+}
+
+function refuseWeak(which: string, secret: string, allowed: boolean): void {
+  if (secret === '') throw new RangeError(`the ${which} is empty`);
+  const weakness = weaknessOf(secret);
+  // A damaged wb_ secret is a mistake, not a choice.
+  if (weakness === null || (allowed && !secret.startsWith('wb_'))) return;
+  const hint = secret.startsWith('wb_') ? '' : '; --allow-weak-key takes it all the same';
+  throw new RangeError(`the ${which} ${weakness}${hint}`);
+}

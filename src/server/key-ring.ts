@@ -1,0 +1,56 @@
+import { randomBytes, type KeyObject } from 'node:crypto';
+import { SERVER_LIMITS } from '../limits.ts';
+import type { RecordStore } from '../store/index.ts';
+import type { Logger } from '../tools/index.ts';
+import { keyOf } from '../wire/signature.ts';
+
+/** The keys of one client, the current one first. */
+export interface ClientKeys {
+  readonly request: readonly KeyObject[];
+  readonly response: readonly [KeyObject, ...KeyObject[]];
+}
+
+export interface KeyRing {
+  /** Keys of the client; `known` is false for keys that no signature can fit. */
+  find(clientId: string): { readonly keys: ClientKeys; readonly known: boolean };
+  /** Reads the clients again if they changed. */
+  refresh(): Promise<void>;
+  stop(): void;
+}
+
+/**
+ * All clients' keys in memory, so that an unknown client costs the same look-up, and then the same MAC
+ * under a key nobody has, as a known one with a wrong signature (docs/protocol.md §3).
+ */
+export async function openKeyRing(store: RecordStore, log: Logger): Promise<KeyRing> {
+  const decoy = keyOf(randomBytes(32).toString('hex'));
+  const nobody = { keys: { request: [decoy], response: [decoy] }, known: false } as const;
+  let clients = new Map<string, { readonly keys: ClientKeys; readonly known: true }>();
+  let version = Number.NaN;
+
+  async function refresh(): Promise<void> {
+    const newest = await store.clients.version();
+    if (newest === version) return;
+    const next: typeof clients = new Map();
+    for (const { id, requestKeys, responseKeys } of await store.clients.list()) {
+      const [current, ...previous] = responseKeys.map(keyOf);
+      if (current === undefined) throw new Error(`client ${id} has no response key`);
+      next.set(id, { keys: { request: requestKeys.map(keyOf), response: [current, ...previous] }, known: true });
+    }
+    clients = next;
+    version = newest;
+  }
+
+  await refresh();
+  const timer = setInterval(() => {
+    // The keys in memory stay good: better to serve with them than not at all.
+    refresh().catch((error) => log.warn({ err: error }, 'cannot read the clients'));
+  }, SERVER_LIMITS.clientRefreshMs);
+  timer.unref();
+
+  return {
+    find: (clientId) => clients.get(clientId) ?? nobody,
+    refresh,
+    stop: () => clearInterval(timer),
+  };
+}

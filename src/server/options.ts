@@ -1,0 +1,126 @@
+import {
+  JOB_LIMITS,
+  MESSAGE_LIMITS,
+  type MessageLimits,
+  SERVER_LIMITS,
+  TIME_WINDOW,
+  type TimeWindow,
+} from '../limits.ts';
+import { isTool, type Logger, type Tool } from '../tools/index.ts';
+import type { Policy } from './authorize.ts';
+import { stderrLog } from './log.ts';
+
+/** What a server is made of. Everything but the tools has a default; see docs/reference/limits. */
+export interface ServerOptions {
+  readonly tools: readonly Tool[];
+  /** Where records are kept: `sqlite:FOLDER`. Default `sqlite:.waybill`. */
+  readonly store?: string;
+  /** The id that requests must name. Default: the one the store was made with, else `waybill`. */
+  readonly serverId?: string;
+  /** Decides who may call what, and how often. Default: every known client may call every tool. */
+  readonly policy?: Policy;
+  readonly log?: Logger;
+  readonly window?: Partial<TimeWindow>;
+  readonly messageLimits?: Partial<MessageLimits>;
+  readonly maxCallsInFlight?: number;
+  readonly maxNonces?: number;
+  /** Time of a direct tool, in milliseconds. */
+  readonly directTimeoutMs?: number;
+  /** Jobs at once in this process. */
+  readonly concurrency?: number;
+  readonly leaseMs?: number;
+  /** Time for calls and jobs to end at `close`, in milliseconds. */
+  readonly drainMs?: number;
+  /** The clock, in milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+export interface ResolvedOptions {
+  readonly tools: readonly Tool[];
+  readonly dir: string;
+  readonly serverId: string | undefined;
+  readonly policy: Policy | null;
+  readonly log: Logger;
+  readonly window: TimeWindow;
+  readonly messageLimits: MessageLimits;
+  readonly maxCallsInFlight: number;
+  readonly maxNonces: number;
+  readonly directTimeoutMs: number;
+  readonly concurrency: number;
+  readonly leaseMs: number;
+  readonly drainMs: number;
+  readonly now: () => number;
+}
+
+const SERVER_ID = /^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}$/;
+const SQLITE = /^sqlite:(?<dir>.+)$/;
+
+/** Smallest value that makes sense; all are integers. */
+const LEAST = {
+  maxCallsInFlight: 1,
+  maxNonces: 1,
+  directTimeoutMs: 1,
+  concurrency: 1,
+  // Renewed three times a lease, by a timer that must not be late.
+  leaseMs: 100,
+  drainMs: 0,
+  maxPastMs: 1,
+  maxFutureMs: 0,
+  maxMessageBytes: 1_024,
+  maxDepth: 2,
+  maxMembers: 9,
+} as const;
+
+/**
+ * Options checked, completed and frozen: the one place for all of it.
+ *
+ * @throws TypeError, RangeError
+ */
+export function resolveOptions(options: ServerOptions): ResolvedOptions {
+  const { tools, store = 'sqlite:.waybill', serverId } = options;
+  if (!Array.isArray(tools) || !tools.every(isTool)) {
+    throw new TypeError('tools must be an array of what defineTool returns');
+  }
+  if (serverId !== undefined && !SERVER_ID.test(serverId)) {
+    throw new TypeError('serverId must be 1-128 of A-Z a-z 0-9 . _ : @ / -, first a letter or digit');
+  }
+  const dir = SQLITE.exec(store)?.groups?.['dir'];
+  if (dir === undefined) throw new TypeError(`store must be sqlite:FOLDER, not ${JSON.stringify(store)}`);
+  return Object.freeze({
+    tools,
+    dir,
+    serverId,
+    policy: options.policy ?? null,
+    log: options.log ?? stderrLog,
+    window: resolveNumbers(TIME_WINDOW, options.window),
+    messageLimits: resolveNumbers(MESSAGE_LIMITS, options.messageLimits),
+    ...resolveNumbers(NUMBERS, options),
+    now: options.now ?? Date.now,
+  });
+}
+
+const NUMBERS = {
+  maxCallsInFlight: SERVER_LIMITS.maxCallsInFlight as number,
+  maxNonces: SERVER_LIMITS.maxNonces as number,
+  directTimeoutMs: SERVER_LIMITS.directTimeoutMs as number,
+  concurrency: JOB_LIMITS.concurrency as number,
+  leaseMs: JOB_LIMITS.leaseMs as number,
+  drainMs: JOB_LIMITS.drainMs as number,
+};
+
+/** Defaults with what was given in their place. */
+function resolveNumbers<T extends object>(defaults: T, given: Partial<T> = {}): T {
+  const resolved: T = { ...defaults };
+  for (const name of Object.keys(defaults)) {
+    // Keys of `defaults` are keys of T, and of LEAST: the two tables hold the same names.
+    const key = name as keyof T;
+    const value = given[key];
+    if (value === undefined) continue;
+    const least = LEAST[name as keyof typeof LEAST];
+    if (!Number.isSafeInteger(value) || Number(value) < least) {
+      throw new RangeError(`${name} must be an integer from ${least} up`);
+    }
+    resolved[key] = value;
+  }
+  return Object.freeze(resolved);
+}

@@ -1,0 +1,42 @@
+import type { Outcome } from '../store/index.ts';
+import type { JsonSchema, Schema, Tool } from '../tools/index.ts';
+
+/** Who calls, as far as a built-in tool needs to know. */
+export interface Caller {
+  readonly clientId: string;
+  /** First 32 hex digits that identify the response key (docs/protocol.md §3). */
+  readonly fingerprint: () => string;
+  /** Aborts when the server shuts down: held replies are let go. */
+  readonly signal: AbortSignal;
+}
+
+/** A tool every server has (docs/protocol.md §7). It gives the whole outcome, not only a result. */
+export interface BuiltIn {
+  readonly kind: 'built-in';
+  readonly name: string;
+  readonly description: string;
+  readonly annotations: Tool['annotations'];
+  readonly input: Schema;
+  readonly inputSchema: JsonSchema;
+  readonly outputSchema: JsonSchema;
+  readonly job: null;
+  /** Nothing built in does harm when it runs twice. */
+  readonly repeatable: true;
+  answer(args: unknown, caller: Caller): Promise<Outcome> | Outcome;
+}
+
+export type Registry = ReadonlyMap<string, Tool | BuiltIn>;
+
+/** @throws TypeError when two tools have one name */
+export function createRegistry(tools: readonly (Tool | BuiltIn)[]): Registry {
+  const registry = new Map<string, Tool | BuiltIn>();
+  for (const tool of tools) {
+    if (registry.has(tool.name)) throw new TypeError(`two tools are named ${tool.name}`);
+    registry.set(tool.name, tool);
+  }
+  return registry;
+}
+
+export function isBuiltIn(tool: Tool | BuiltIn): tool is BuiltIn {
+  return 'kind' in tool;
+}

@@ -1,0 +1,44 @@
+import { ProtocolError } from '../errors/index.ts';
+import type { Reply, Server } from '../server/index.ts';
+import { answerPlain, CALL_PATH, isJson, JSON_TYPE } from './http-routes.ts';
+
+/**
+ * A web-standard handler for other runtimes and frameworks: `Deno.serve(handler)`,
+ * `Bun.serve({ fetch: handler })`, `app.all('*', (c) => handler(c.req.raw))`.
+ * The paths are the same as those of `listen`.
+ */
+export function createFetchHandler(server: Server): (request: Request) => Promise<Response> {
+  return async (request) => {
+    const { pathname } = new URL(request.url);
+    if (pathname !== CALL_PATH || request.method !== 'POST') {
+      const { status, headers, body } = await answerPlain(server, request.method, pathname);
+      return new Response(request.method === 'HEAD' ? null : body, { status, headers });
+    }
+    if (!isJson(request.headers.get('content-type'))) {
+      return toResponse(server.refuse(new ProtocolError('unsupported_media_type', `send ${JSON_TYPE}`)));
+    }
+    const bytes = await readUpTo(request, server.maxMessageBytes);
+    if (bytes === null) {
+      const message = `a message may have at most ${server.maxMessageBytes} bytes`;
+      return toResponse(server.refuse(new ProtocolError('too_large', message)));
+    }
+    return toResponse(await server.handle(bytes));
+  };
+}
+
+/** The body, or null if it is longer than the limit; no more than the limit is kept. */
+async function readUpTo(request: Request, maxBytes: number): Promise<Uint8Array | null> {
+  if (request.body === null) return new Uint8Array();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of request.body) {
+    length += chunk.byteLength;
+    if (length > maxBytes) return null;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, length);
+}
+
+function toResponse({ body, httpStatus }: Reply): Response {
+  return new Response(body, { status: httpStatus, headers: { 'content-type': JSON_TYPE } });
+}

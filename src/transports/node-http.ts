@@ -1,0 +1,149 @@
+import { createServer as createHttpServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { ProtocolError, SetupError } from '../errors/index.ts';
+import { HTTP_LIMITS } from '../limits.ts';
+import type { Reply, Server } from '../server/index.ts';
+import { answerPlain, CALL_PATH, isJson, JSON_TYPE } from './http-routes.ts';
+
+export interface ListenOptions {
+  /** Default `127.0.0.1`: reachable from this machine only. */
+  readonly host?: string;
+  /** Default `0`: any free port. */
+  readonly port?: number;
+  readonly maxConnections?: number;
+  /** Times of one connection, in milliseconds. */
+  readonly headersTimeoutMs?: number;
+  readonly requestTimeoutMs?: number;
+  readonly keepAliveTimeoutMs?: number;
+}
+
+export interface Listener {
+  readonly host: string;
+  readonly port: number;
+  /** Where clients send their calls, like `http://127.0.0.1:8080/call`. */
+  readonly url: string;
+  /** Takes no further connections; resolves when those that are open have got their replies. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves over HTTP with node:http (docs/protocol.md §9).
+ *
+ * @throws SetupError when the address cannot be had; RangeError for a wrong port
+ */
+export async function listen(server: Server, options: ListenOptions = {}): Promise<Listener> {
+  const { host = '127.0.0.1', port = 0 } = options;
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new RangeError('port must be from 0 to 65535');
+  const http = createHttpServer(
+    {
+      headersTimeout: options.headersTimeoutMs ?? HTTP_LIMITS.headersTimeoutMs,
+      requestTimeout: options.requestTimeoutMs ?? HTTP_LIMITS.requestTimeoutMs,
+      keepAliveTimeout: options.keepAliveTimeoutMs ?? HTTP_LIMITS.keepAliveTimeoutMs,
+      // How often the two times above are looked at.
+      connectionsCheckingInterval: HTTP_LIMITS.checkIntervalMs,
+      maxHeaderSize: HTTP_LIMITS.maxHeaderBytes,
+      noDelay: true,
+    },
+    (request, response) => serve(server, request, response),
+  );
+  http.maxConnections = options.maxConnections ?? HTTP_LIMITS.maxConnections;
+  http.maxHeadersCount = HTTP_LIMITS.maxHeaders;
+  await bind(http, host, port);
+  // A TCP server that listens has an AddressInfo.
+  const address = http.address() as AddressInfo;
+  const name = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+  return {
+    host: address.address,
+    port: address.port,
+    url: `http://${name}:${address.port}${CALL_PATH}`,
+    close: () => closeHttp(http),
+  };
+}
+
+function bind(http: HttpServer, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    http.once('error', (error: NodeJS.ErrnoException) => {
+      reject(new SetupError(`cannot listen on ${host}:${port}: ${BIND_ERRORS[error.code ?? ''] ?? error.message}`));
+    });
+    http.listen(port, host, resolve);
+  });
+}
+
+const BIND_ERRORS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'the port is taken; choose another --port, or 0 for any free one',
+  EACCES: 'not allowed; choose a --port above 1023',
+  EADDRNOTAVAIL: 'this machine has no such address; choose another --host',
+  ENOTFOUND: 'no such host name; choose another --host',
+};
+
+async function closeHttp(http: HttpServer): Promise<void> {
+  const closed = new Promise((resolve) => http.close(resolve));
+  // Connections that wait for a next request would hold the process for as long as they like.
+  const idle = setInterval(() => http.closeIdleConnections(), 20);
+  http.closeIdleConnections();
+  await closed;
+  clearInterval(idle);
+}
+
+function serve(server: Server, request: IncomingMessage, response: ServerResponse): void {
+  const { method = '', url = '' } = request;
+  const isCall = method === 'POST' && (url === CALL_PATH || url.startsWith(`${CALL_PATH}?`));
+  if (!isCall) {
+    request.resume();
+    const path = url.split('?', 1)[0] ?? '';
+    void answerPlain(server, method, path).then(({ status, headers, body }) => {
+      response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) });
+      response.end(body);
+    });
+    return;
+  }
+  if (!isJson(request.headers['content-type'])) {
+    return refuse(server, request, response, new ProtocolError('unsupported_media_type', `send ${JSON_TYPE}`));
+  }
+  receive(server, request, response);
+}
+
+/** Collects the body up to the limit, then hands it over; more than the limit is not read. */
+function receive(server: Server, request: IncomingMessage, response: ServerResponse): void {
+  const { maxMessageBytes } = server;
+  if (Number(request.headers['content-length']) > maxMessageBytes) {
+    return refuse(server, request, response, tooLarge(maxMessageBytes));
+  }
+  const chunks: Buffer[] = [];
+  let length = 0;
+  request.on('data', (chunk: Buffer) => {
+    length += chunk.length;
+    if (length > maxMessageBytes) {
+      request.removeAllListeners();
+      return refuse(server, request, response, tooLarge(maxMessageBytes));
+    }
+    chunks.push(chunk);
+    return undefined;
+  });
+  request.on('end', () => {
+    const [only] = chunks;
+    const body = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
+    void server.handle(body).then((reply) => send(response, reply));
+  });
+  // A connection that broke off before its body ended: nobody is there to be answered.
+  request.on('error', () => {});
+}
+
+function tooLarge(maxMessageBytes: number): ProtocolError {
+  return new ProtocolError('too_large', `a message may have at most ${maxMessageBytes} bytes`);
+}
+
+/** Refuses without reading the rest of the body, so the connection cannot be used again. */
+function refuse(server: Server, request: IncomingMessage, response: ServerResponse, error: ProtocolError): void {
+  request.on('error', () => {});
+  response.shouldKeepAlive = false;
+  send(response, server.refuse(error));
+  // Let the answer reach a peer that still sends, before the connection is reset.
+  request.resume();
+  setTimeout(() => request.destroy(), HTTP_LIMITS.lingerMs).unref();
+}
+
+function send(response: ServerResponse, { body, httpStatus }: Reply): void {
+  response.writeHead(httpStatus, ['content-type', JSON_TYPE, 'content-length', String(Buffer.byteLength(body))]);
+  response.end(body);
+}
