@@ -104,6 +104,13 @@ export const JOB_LIMITS = {
   progressIntervalMs: 50,
 } as const;
 
+export const TOOL_LIMITS = {
+  // Of a failure's message: a page of text; with a whole file in it, no reply could carry it.
+  maxMessageChars: 8_192,
+  // Reasons of one `invalid_args`: more would make the reply larger than what was refused.
+  maxIssues: 20,
+} as const;
+
 export const HTTP_LIMITS = {
   // Open connections of one process, far below the usual limit on file descriptors.
   maxConnections: 10_000,
@@ -140,6 +147,9 @@ export const CLIENT_LIMITS = {
   maxBackoffMs: 5_000,
   // Held polls: one request a quarter of a minute for a job that is silent.
   waitMs: 15_000,
+  // The same while somebody watches: poll_job cannot say what was seen last, so a change that falls
+  // between two polls is only seen when the next one ends.
+  watchMs: 2_000,
   // Pause before the next poll when a server neither held this one nor said when to come back.
   pollAfterMs: 500,
   // A reply may be this far from the (corrected) clock of the client; the window of §5, both ways.

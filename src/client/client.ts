@@ -110,27 +110,28 @@ export function createClient(credential: Credential, options: ClientOptions = {}
   const clock = options.clock ?? SYSTEM_CLOCK;
   const exchange = createExchange(checked, options.transport ?? transportOf(checked), clock, timeoutMs);
 
-  function job(id: string): JobHandle {
-    if (typeof id !== 'string' || id === '') throw new TypeError('job: id must be a non-empty string');
-    return createJobHandle(id, exchange, clock, timeoutMs);
-  }
+  const handle = (id: string, accepted: boolean): JobHandle =>
+    createJobHandle(id, { exchange, clock, timeoutMs, accepted });
 
   return Object.freeze({
     async call<Result>(tool: string, args: object = {}, more: CallOptions = {}): Promise<Result> {
       const { onProgress, requestId, ...rest } = more;
       const reply = await exchange(tool, args, { ...rest, requestId });
       const id = jobIdOf(reply);
-      return id === null ? resultOf<Result>(reply) : job(id).result<Result>({ ...rest, onProgress });
+      return id === null ? resultOf<Result>(reply) : handle(id, true).result<Result>({ ...rest, onProgress });
     },
 
     async start(tool: string, args: object = {}, more: StartOptions = {}): Promise<JobHandle> {
       const reply = await exchange(tool, args, more);
       const id = jobIdOf(reply);
-      if (id !== null) return job(id);
+      if (id !== null) return handle(id, true);
       throw new TypeError(`${tool} is no job: it has run, use call()`, { cause: resultOf(reply) });
     },
 
-    job,
+    job(id: string): JobHandle {
+      if (typeof id !== 'string' || id === '') throw new TypeError('job: id must be a non-empty string');
+      return handle(id, false);
+    },
 
     jobs({ status, ...more }: JobsOptions = {}): AsyncGenerator<JobInfo, void, undefined> {
       return list(exchange, 'list_jobs', 'jobs', status === undefined ? {} : { status }, more);

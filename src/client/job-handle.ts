@@ -68,16 +68,25 @@ const ENDS: Readonly<Partial<Record<Code, JobState>>> = {
   deadline_exceeded: 'expired',
 };
 
-/** @param timeoutMs of one request, when the caller names none */
-export function createJobHandle(id: string, exchange: Exchange, clock: Clock, timeoutMs: number): JobHandle {
-  // A held reply must come well within the time for one request.
-  const holdMs = (options: ExchangeOptions) =>
-    Math.min(CLIENT_LIMITS.waitMs, Math.floor((options.timeoutMs ?? timeoutMs) / 2));
+/** How a handle is made: by an answer of the server, or from an id that somebody kept. */
+export interface Origin {
+  readonly exchange: Exchange;
+  readonly clock: Clock;
+  /** Of one request, when the caller names none. */
+  readonly timeoutMs: number;
+  /** The server has just accepted this job: it is worth being patient with. */
+  readonly accepted: boolean;
+}
 
-  async function poll(waitMs: number, options: ExchangeOptions): Promise<Polled> {
+export function createJobHandle(id: string, { exchange, clock, timeoutMs, accepted }: Origin): JobHandle {
+  let answered = accepted;
+
+  async function poll(waitMs: number, persistent: boolean, options: ExchangeOptions): Promise<Polled> {
     const args = waitMs === 0 ? { job_id: id } : { job_id: id, wait_ms: waitMs };
     try {
-      return readPoll(await exchange('poll_job', args, { ...options, persistent: waitMs > 0 }));
+      const polled = readPoll(await exchange('poll_job', args, { ...options, persistent }));
+      answered = true;
+      return polled;
     } catch (error) {
       if (!(error instanceof ClientError)) throw error;
       const message = `${error.message}; the job may still run: client.job("${id}") finds it`;
@@ -85,16 +94,19 @@ export function createJobHandle(id: string, exchange: Exchange, clock: Clock, ti
     }
   }
 
-  /** Every change, the first poll included. */
+  /** Every change until the end; for a watcher beginning with how the job stands now. */
   async function* changes(
-    firstWaitMs: number,
+    watched: boolean,
     options: ExchangeOptions,
   ): AsyncGenerator<JobUpdate, void, undefined> {
-    let waitMs = firstWaitMs;
+    const longestMs = watched ? CLIENT_LIMITS.watchMs : CLIENT_LIMITS.waitMs;
+    // A held reply must come well within the time for one request.
+    const holdMs = Math.min(longestMs, Math.floor((options.timeoutMs ?? timeoutMs) / 2));
+    let waitMs = watched ? 0 : holdMs;
     let before = '';
     for (;;) {
       const askedAt = performance.now();
-      const { update, ended, pollAfterMs } = await poll(waitMs, options);
+      const { update, ended, pollAfterMs } = await poll(waitMs, answered, options);
       const now = JSON.stringify([update.state, update.progress]);
       if (now !== before) yield update;
       if (ended) return;
@@ -102,17 +114,17 @@ export function createJobHandle(id: string, exchange: Exchange, clock: Clock, ti
       const pauseMs = pollAfterMs - (performance.now() - askedAt);
       if (now === before && pauseMs > 0) await clock.sleep(pauseMs, options.signal);
       before = now;
-      waitMs = holdMs(options);
+      waitMs = holdMs;
     }
   }
 
   return {
     id,
-    poll: async (options = {}) => (await poll(0, options)).update,
-    updates: (options = {}) => changes(0, options),
+    poll: async (options = {}) => (await poll(0, false, options)).update,
+    updates: (options = {}) => changes(true, options),
     async result<Result = JsonObject>(options: WaitOptions = {}): Promise<Result> {
       const { onProgress, ...rest } = options;
-      for await (const { progress, state, result, error } of changes(holdMs(rest), rest)) {
+      for await (const { progress, state, result, error } of changes(onProgress !== undefined, rest)) {
         if (progress !== null) onProgress?.(progress);
         if (error !== null) throw error;
         // The type is the caller's claim about the tool; the server holds the tool to its schema.

@@ -41,7 +41,8 @@ export function problemOf(members: Readonly<Record<string, unknown>>): string | 
  */
 export function prepare(call: Omit<Call, 'v' | 'args'> & { readonly args: object }): Call {
   // A copy, because a retry must say what was said first, whatever the caller does to `args` meanwhile.
-  const copy: { args: Call['args'] } = JSON.parse(canonicalize({ args: call.args }));
+  // That `args` is an object is checked with the other members.
+  const copy = JSON.parse(canonicalize({ args: call.args })) as Pick<Call, 'args'>;
   const prepared = { ...call, ...copy, v: DEFAULT_CODEC.v };
   const problem = problemOf(prepared);
   if (problem !== null) throw new TypeError(problem);

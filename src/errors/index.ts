@@ -3,3 +3,4 @@ export { ClientError, type ClientErrorKind } from './client-error.ts';
 export { busy, ProtocolError } from './protocol-error.ts';
 export { ToolError } from './tool-error.ts';
 export { SetupError } from './setup-error.ts';
+export { StoreError } from './store-error.ts';

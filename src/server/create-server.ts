@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { ProtocolError } from '../errors/index.ts';
 import { createSqliteDispatcher, startSweeper, startWorker } from '../jobs/index.ts';
 import { openSqliteStore, type SqliteStore } from '../store/index.ts';
@@ -20,6 +21,8 @@ export interface Server {
   refuse(error: ProtocolError): Reply;
   /** Longest message that `handle` reads, in bytes. */
   readonly maxMessageBytes: number;
+  /** Calls under way; nonces that are held, and the bytes of memory they take. */
+  stats(): { readonly callsInFlight: number; readonly nonces: number; readonly nonceBytes: number };
   /** Can it take calls and jobs now? */
   ready(): Promise<boolean>;
   /** Adds a client and returns its credential, the only time that its secrets are shown. */
@@ -49,6 +52,8 @@ async function assemble(store: SqliteStore, options: ResolvedOptions): Promise<S
   const { tools, log, now, messageLimits, concurrency, leaseMs, drainMs } = options;
   const dispatcher = createSqliteDispatcher(store, now);
   const draining = new AbortController();
+  // Every held poll listens to it; that is no leak.
+  setMaxListeners(0, draining.signal);
   const running = new Set<() => void>();
   const builtIn = [serverIdentity(store.serverId), ...jobTools(store, dispatcher, now)];
   const registry = createRegistry([...tools, ...builtIn, listTools([...tools, ...builtIn])]);
@@ -85,6 +90,11 @@ async function assemble(store: SqliteStore, options: ResolvedOptions): Promise<S
     handle: pipeline.handle,
     refuse: pipeline.refuse,
     maxMessageBytes: messageLimits.maxMessageBytes,
+    stats: () => ({
+      callsInFlight: pipeline.inFlight,
+      nonces: store.nonceGuard.size,
+      nonceBytes: store.nonceGuard.bytes,
+    }),
     async ready() {
       if (draining.signal.aborted) return false;
       return Promise.all([store.ping(), dispatcher.ping()]).then(

@@ -2,7 +2,7 @@ import { ProtocolError } from '../errors/index.ts';
 import type { Dispatcher } from '../jobs/index.ts';
 import { SERVER_LIMITS } from '../limits.ts';
 import { newJobId, type NewRequest, type Outcome, type RecordStore } from '../store/index.ts';
-import { invoke, type Logger, parseArgs, type Settled, type Tool, type ToolContext } from '../tools/index.ts';
+import { invoke, type Logger, parseArgs, type Settled, type Tool } from '../tools/index.ts';
 import { canonicalize, type JsonObject } from '../wire/index.ts';
 import { fingerprint } from '../wire/signature.ts';
 import { digestOf, outcomeOf } from './admit.ts';
@@ -93,31 +93,41 @@ function newRequest(message: Authorized['message'], nowMs: number, deadlineMs: n
 }
 
 /** Runs a direct tool for at most its time; a tool that does not heed its signal is not waited for. */
-function runDirect(tool: Tool, args: unknown, call: Authorized, context: DispatchContext): Promise<Settled> {
-  const { log, directTimeoutMs, running } = context;
+function runDirect(tool: Tool, args: unknown, call: Authorized, context: DispatchContext): Settled | Promise<Settled> {
   // Its signal is made when somebody asks for it: 2 µs that most calls need not pay.
   const controller = new AbortController();
-  const toolContext: ToolContext = {
+  const settled = invoke(tool, args, {
     get signal() {
       return controller.signal;
     },
-    progress: () => {},
-    log,
+    progress: ignoreProgress,
+    log: context.log,
     clientId: call.message.client_id,
     requestId: call.message.request_id,
-  };
+  });
+  return settled instanceof Promise ? limit(settled, controller, context) : settled;
+}
+
+function ignoreProgress(): void {}
+
+/** Ends the wait for a run, and tells the tool, when its time is up or the server shuts down. */
+function limit(
+  settled: Promise<Settled>,
+  controller: AbortController,
+  { directTimeoutMs, running }: DispatchContext,
+): Promise<Settled> {
   return new Promise((resolve) => {
     const stop = (error: ProtocolError) => {
       controller.abort(error);
       resolve({ ok: false, error, retryable: false });
     };
-    const timer = setTimeout(() => stop(tooLate(directTimeoutMs)), directTimeoutMs);
     const interrupt = () => stop(new ProtocolError('internal', 'the server shut down while the tool ran'));
+    const timer = setTimeout(() => stop(tooLate(directTimeoutMs)), directTimeoutMs);
     running.add(interrupt);
-    void invoke(tool, args, toolContext).then((settled) => {
+    void settled.then((result) => {
       clearTimeout(timer);
       running.delete(interrupt);
-      resolve(settled);
+      resolve(result);
     });
   });
 }

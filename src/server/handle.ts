@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { busy, ProtocolError } from '../errors/index.ts';
+import { busy, ProtocolError, StoreError } from '../errors/index.ts';
 import type { MessageLimits } from '../limits.ts';
 import type { Outcome } from '../store/index.ts';
 import { decodeRequest, EnvelopeError } from '../wire/index.ts';
@@ -47,15 +47,28 @@ export function createPipeline(context: HandleContext): Pipeline {
       return answer(outcome, to);
     } catch (error) {
       if (error instanceof EnvelopeError) to = { ...to, requestId: error.requestId };
-      return answer(refused(protocolErrorOf(error, to)), to);
+      return refuse(error, to);
     } finally {
       inFlight--;
+    }
+  }
+
+  /** A refusal holds words of a tool or a policy, which no reply may be able to carry: then it is `internal`. */
+  function refuse(error: unknown, to: Addressee): Reply {
+    try {
+      return answer(refused(protocolErrorOf(error, to)), to);
+    } catch (unsendable) {
+      return answer(refused(protocolErrorOf(unsendable, to)), to);
     }
   }
 
   /** The only place where unknown errors become known ones. */
   function protocolErrorOf(error: unknown, to: Addressee): ProtocolError {
     if (error instanceof ProtocolError) return error;
+    if (error instanceof StoreError) {
+      context.log.error({ err: error, cause: error.cause }, 'the store failed');
+      return busy('the store cannot be used', 1_000);
+    }
     const id = randomUUID();
     context.log.error({ err: error, error_id: id, request_id: to.requestId }, 'call failed');
     return new ProtocolError('internal', `the server failed; error id ${id}`);

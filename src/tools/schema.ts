@@ -1,4 +1,5 @@
 import type { StandardJSONSchemaV1, StandardSchemaV1 } from '@standard-schema/spec';
+import { TOOL_LIMITS } from '../limits.ts';
 
 /** A JSON Schema 2020-12 document. */
 export type JsonSchema = Readonly<Record<string, unknown>>;
@@ -20,9 +21,6 @@ export interface Issue {
 
 export type Checked<T> = { readonly value: T } | { readonly issues: readonly Issue[] };
 
-/** More than these would make the reply larger than what was refused. */
-const MAX_ISSUES = 20;
-
 /** Checks a value; a schema that works asynchronously is awaited. */
 export function check<T>(schema: Schema<unknown, T>, value: unknown): Checked<T> | Promise<Checked<T>> {
   const checked = schema['~standard'].validate(value);
@@ -32,7 +30,7 @@ export function check<T>(schema: Schema<unknown, T>, value: unknown): Checked<T>
 function readChecked<T>(checked: StandardSchemaV1.Result<T>): Checked<T> {
   // A success may carry `issues` too, as undefined; ours has one member or the other.
   if (!checked.issues) return { value: checked.value };
-  const issues = checked.issues.slice(0, MAX_ISSUES);
+  const issues = checked.issues.slice(0, TOOL_LIMITS.maxIssues);
   return {
     issues: issues.map(({ path, message }) => ({ path: pathText(path), message: message.toWellFormed() })),
   };

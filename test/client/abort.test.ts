@@ -101,7 +101,7 @@ describe('the signal of the caller', () => {
     });
     const client = clientOf(peer);
     const calls = Array.from({ length: 20 }, () => client.call('tool', {}, { signal: controller.signal }));
-    expect(await Promise.all(calls.map(rejection))).toEqual(Array(20).fill(reason));
+    expect(new Set(await Promise.all(calls.map(rejection)))).toEqual(new Set([reason]));
   });
 });
 

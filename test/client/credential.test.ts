@@ -73,7 +73,7 @@ describe('a credential', () => {
   });
 
   it('whatever is broken in it, no error shows a secret', () => {
-    const secret = `${generateSecret()}x`;
+    const secret = `${generateSecret()} x`;
     const member = fc.constantFrom('client_id', 'server_id', 'url', 'request_key', 'response_key', 'other');
     fc.assert(
       fc.property(member, fc.constantFrom(secret, [secret], { [secret]: secret }), (name, value) => {

@@ -25,7 +25,7 @@ const utf8 = new TextEncoder();
 const good = (request: RequestMessage) => reply(request, { result: { honest: true } });
 
 describe('a client accepts a reply only if', () => {
-  it('it verifies, answers the request, comes from the server and is fresh', async () => {
+  it('verified, to its request, from its server and fresh', async () => {
     const peer = createPeer(good);
     expect(await clientOf(peer).call('tool')).toEqual({ honest: true });
     expect(peer.requests).toHaveLength(1);
@@ -142,7 +142,7 @@ describe('an unsigned reply', () => {
 });
 
 describe('a verified refusal', () => {
-  const final = Object.entries(CODES).filter(([, { retryable, signed }]) => signed && !retryable);
+  const final = Object.entries(CODES).filter(([, facts]) => facts.signed && !facts.retryable);
 
   it.each(final)(
     '%s is thrown as a ProtocolError with message and result, after one transmission',

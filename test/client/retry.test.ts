@@ -55,7 +55,7 @@ describe('a retry', () => {
     expect(peer.requests.map(({ request_id }) => request_id)).toEqual(['order-17', 'order-17']);
   });
 
-  const retryable = Object.entries(CODES).filter(([, { retryable }]) => retryable);
+  const retryable = Object.entries(CODES).filter(([, facts]) => facts.retryable);
 
   it.each(retryable)('follows %s', async (code) => {
     const peer = createPeer(inTurn((request) => refusal(request, `${code}: later`), good));

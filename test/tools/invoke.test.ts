@@ -5,6 +5,7 @@ import { ProtocolError, ToolError } from '../../src/errors/index.ts';
 import {
   defineTool,
   invoke,
+  parseArgs,
   type Schema,
   type Settled,
   type Tool,
@@ -69,6 +70,13 @@ describe('a tool that succeeds', () => {
       expect(lines).toEqual([]);
     },
   );
+
+  test('costs no turn of the event loop when neither it nor its schema waits for anything', () => {
+    const { context } = contextWith();
+    const tool = toolThat(() => ({ total: 6 }));
+    expect(invoke(tool, {}, context)).toEqual({ ok: true, result: { total: 6 } });
+    expect(parseArgs(tool, {})).toEqual({});
+  });
 
   test('is given the parsed arguments and the context', async () => {
     const { context } = contextWith();
@@ -166,9 +174,18 @@ describe('a stated failure', () => {
     expect(JSON.stringify([error, error.text, error.cause, error.result])).not.toContain('hunter2');
   });
 
-  test('a message with a lone surrogate is mended, because no reply can carry it', async () => {
-    const [tool = toolThat(() => 0)] = throwing(new ToolError('a\ud800b'));
-    expect((await refusalOf(tool)).error.message).toBe('a\ufffdb');
+  test.each([
+    ['ToolError', (message: string) => new ToolError(message)],
+    ['ProtocolError', (message: string) => new ProtocolError('forbidden', message)],
+  ])('a message of %s that no reply can carry is mended or cut', async (_, make) => {
+    const messageOf = async (message: string): Promise<string> => {
+      const [tool = toolThat(() => 0)] = throwing(make(message));
+      return (await refusalOf(tool)).error.message;
+    };
+    expect(await messageOf('a\ud800b')).toBe('a\ufffdb');
+    expect(await messageOf('x'.repeat(8_192))).toBe('x'.repeat(8_192));
+    expect(await messageOf('x'.repeat(2_000_000))).toBe(`${'x'.repeat(8_192)}…`);
+    expect(await messageOf(`${'x'.repeat(8_191)}\u{1f602}`)).toBe(`${'x'.repeat(8_191)}\ufffd…`);
   });
 
   test.each([
@@ -182,7 +199,7 @@ describe('a stated failure', () => {
       const thrown = new ProtocolError(code, 'why', { retry_after_ms: 5 });
       for (const tool of throwing(thrown)) {
         const settled = await refusalOf(tool);
-        expect(settled.error).toBe(thrown);
+        expect(settled.error).toMatchObject({ code, message: 'why', result: { retry_after_ms: 5 } });
         expect(settled).toMatchObject({ retryable, lines: [] });
       }
     },

@@ -39,10 +39,12 @@ function toolWith(input: Schema): Tool {
 }
 
 async function refusalOf(schema: Schema, args: unknown): Promise<ProtocolError> {
-  const error = await parseArgs({ input: schema }, args).then(
-    () => new Error('the arguments were taken'),
-    (thrown: unknown) => thrown,
-  );
+  let error: unknown = new Error('the arguments were taken');
+  try {
+    await parseArgs({ input: schema }, args);
+  } catch (thrown) {
+    error = thrown;
+  }
   expect(error).toBeInstanceOf(ProtocolError);
   // Just checked.
   return error as ProtocolError;

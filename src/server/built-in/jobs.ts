@@ -38,7 +38,7 @@ export function jobTools(store: RecordStore, dispatcher: Dispatcher, now: () => 
     async answer({ job_id, wait_ms = 0 }, { clientId, signal }) {
       const job = await find(job_id, clientId);
       if (isTerminal(job.state) || wait_ms === 0) return outcomeOfJob(job);
-      await store.jobs.changed(job_id, job.revision, AbortSignal.any([signal, AbortSignal.timeout(wait_ms)]));
+      await within(wait_ms, signal, (ended) => store.jobs.changed(job_id, job.revision, ended));
       return outcomeOfJob(await find(job_id, clientId));
     },
   });
@@ -92,6 +92,28 @@ export function jobTools(store: RecordStore, dispatcher: Dispatcher, now: () => 
   });
 
   return [pollJob, cancelJob, listJobs];
+}
+
+/**
+ * Waits for at most `ms`, or until `parent` aborts. Not with AbortSignal.any and AbortSignal.timeout: on
+ * Node 20 such a pair is collected as garbage while somebody waits for it, and the wait never ends.
+ */
+async function within(
+  ms: number,
+  parent: AbortSignal,
+  wait: (ended: AbortSignal) => Promise<void>,
+): Promise<void> {
+  if (parent.aborted) return;
+  const controller = new AbortController();
+  const end = () => controller.abort();
+  const timer = setTimeout(end, ms);
+  parent.addEventListener('abort', end);
+  try {
+    await wait(controller.signal);
+  } finally {
+    clearTimeout(timer);
+    parent.removeEventListener('abort', end);
+  }
 }
 
 /** The table of §6: state of the record → reply. */

@@ -24,6 +24,8 @@ export function createJobRecords(
   requests: Pick<RequestStatements, 'find'>,
 ): JobRecords {
   const changes = createChanges();
+  /** Rows that changed in this turn. */
+  let hints: Set<JobRow> | null = null;
   const list = db.prepare(`
     SELECT ${JOB_COLUMNS} FROM jobs WHERE id > ? AND id < ? AND client_id = ? ORDER BY id DESC LIMIT ?`);
   const listByState = db.prepare(`
@@ -36,8 +38,22 @@ export function createJobRecords(
     row.revision++;
     row.updatedMs = nowMs;
     rows.touch(row);
-    const { id, state } = row;
-    turn.afterCommit(() => changes.emit(id, state));
+    hint(row);
+  }
+
+  /** Tells of the row once, when this turn is on disk. */
+  function hint(row: JobRow): void {
+    if (hints === null) {
+      const ofThisTurn = new Set<JobRow>();
+      hints = ofThisTurn;
+      turn.beforeCommit(() => {
+        hints = null;
+      });
+      turn.afterCommit(() => {
+        for (const { id, state } of ofThisTurn) changes.emit(id, state);
+      });
+    }
+    hints.add(row);
   }
 
   /** The row, if the fence is that of its newest attempt and the attempt still runs. */
@@ -93,9 +109,15 @@ export function createJobRecords(
       // down there is nothing to run again. Any other attempt must be counted first, or a job that
       // crashes its worker would be taken up for ever.
       const unpromised = rows.isNew(id);
-      const begun = turn.write(() => beginAttempt(id, nowMs));
-      const row = rows.find(id);
-      return unpromised && row !== null ? Promise.resolve(toAttempt(row)) : begun;
+      let attempt: Attempt | null = null;
+      const begun = turn.write(() => {
+        attempt = beginAttempt(id, nowMs);
+        return attempt;
+      });
+      if (!unpromised || attempt === null) return begun;
+      // Nobody waits for the commit: if it fails there is no such job.
+      begun.catch(() => {});
+      return Promise.resolve<Attempt>(attempt);
     },
     progress: (fence, progress, nowMs) => changeHeld(fence, nowMs, () => ({ progress })),
     finish: (fence, end, nowMs) => changeHeld(fence, nowMs, (row) => endValues(row, end, nowMs)),

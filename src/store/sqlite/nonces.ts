@@ -28,6 +28,8 @@ interface Generation {
   readonly journal: NonceJournal;
 }
 
+const SEEN_BEFORE = Promise.resolve(false);
+
 /** More generations would hold less that is dead, but every call looks into each of them. */
 const GENERATIONS_PER_WINDOW = 2;
 
@@ -41,7 +43,7 @@ export function openNonceGuard(options: NonceGuardOptions): NonceGuard {
   const spanMs = Math.ceil(windowMs / GENERATIONS_PER_WINDOW);
   // Oldest first; the last one takes what comes.
   const generations = listJournals(dir).map(openGeneration);
-  let flushing: Promise<void> | null = null;
+  let flushing: Promise<true> | null = null;
   let closed = false;
 
   function openGeneration(startMs: number): Generation {
@@ -65,14 +67,14 @@ export function openNonceGuard(options: NonceGuardOptions): NonceGuard {
     return generations.reduce((sum, generation) => sum + measure(generation), 0);
   }
 
-  /** One write per event-loop turn; those who claimed in it wait for the same promise. */
-  function flushed(): Promise<void> {
+  /** One write per event-loop turn; those who claimed in it share the promise. */
+  function flushed(): Promise<true> {
     flushing ??= new Promise((resolve, reject) => {
       setImmediate(() => {
         flushing = null;
         try {
           for (const { journal } of generations) journal.flush();
-          resolve();
+          resolve(true);
         } catch {
           reject(busy('the nonce cannot be stored', 1_000));
         }
@@ -97,15 +99,17 @@ export function openNonceGuard(options: NonceGuardOptions): NonceGuard {
     get bytes() {
       return total(({ table }) => table.bytes);
     },
-    async claim(clientId, nonce, tsMs) {
-      if (closed) throw busy('the server is shutting down', 1_000);
-      const nowMs = now();
-      if (tsMs <= options.distrustUntilMs) {
-        throw busy('recovering from a power cut', Math.max(0, options.distrustUntilMs - nowMs) + 1);
+    claim(clientId, nonce, tsMs) {
+      try {
+        if (closed) throw busy('the server is shutting down', 1_000);
+        const nowMs = now();
+        if (tsMs <= options.distrustUntilMs) {
+          throw busy('recovering from a power cut', Math.max(0, options.distrustUntilMs - nowMs) + 1);
+        }
+        return add(keyOf(clientId, nonce), nowMs) ? flushed() : SEEN_BEFORE;
+      } catch (error) {
+        return Promise.reject(error);
       }
-      if (!add(keyOf(clientId, nonce), nowMs)) return false;
-      await flushed();
-      return true;
     },
     close() {
       closed = true;

@@ -1,4 +1,5 @@
 import { fdatasync, fdatasyncSync } from 'node:fs';
+import { StoreError } from '../../errors/index.ts';
 import type { Database } from './driver.ts';
 
 /**
@@ -42,16 +43,24 @@ export function createTurn(db: Database, log: number, unflushed: Unflushed): Tur
   const begin = db.prepare('BEGIN IMMEDIATE');
   const commit = db.prepare('COMMIT');
   const rollback = db.prepare('ROLLBACK');
+  const totalChanges = db.prepare('SELECT total_changes() AS total');
+  /** As of the last commit: what differs from it has still to be flushed. */
+  let changesCommitted = 0;
   let open: Open | null = null;
   /** Committed, and waiting for the next flush. */
   let committed: Open[] = [];
   let flushing: readonly Open[] = [];
-  let closed = false;
+  /** Why nothing more can be written. */
+  let ended: StoreError | null = null;
 
   function join(): Open {
     if (open !== null) return open;
-    if (closed) throw new Error('the store is closed');
-    begin.run();
+    if (ended !== null) throw ended;
+    try {
+      begin.run();
+    } catch (error) {
+      throw new StoreError('the store cannot be written', { cause: error });
+    }
     open = newOpen();
     setImmediate(end);
     return open;
@@ -70,9 +79,14 @@ export function createTurn(db: Database, log: number, unflushed: Unflushed): Tur
       open = null;
       tryRollback();
       unflushed.reset();
-      turn.reject(error);
+      turn.reject(new StoreError('the store cannot be written', { cause: error }));
       return;
     }
+    const changes = Number(totalChanges.get()?.['total']);
+    const mustFlush = changes !== changesCommitted || committed.length > 0 || flushing.length > 0;
+    changesCommitted = changes;
+    // A turn that found nothing to do, such as a look into an empty queue, leaves the disk alone.
+    if (!mustFlush) return settle([turn], null);
     committed.push(turn);
     if (flushing.length === 0) flush();
   }
@@ -81,15 +95,17 @@ export function createTurn(db: Database, log: number, unflushed: Unflushed): Tur
     flushing = committed;
     committed = [];
     fdatasync(log, (error) => {
-      if (closed) return;
+      if (ended !== null) return;
+      // What a failed flush has lost no later one brings back: only a restart reads what is really there.
+      if (error !== null) ended = new StoreError('the disk failed: restart the server', { cause: error });
       const flushed = flushing;
       flushing = [];
       if (committed.length > 0) flush();
-      settle(flushed, error);
+      settle(flushed, ended);
     });
   }
 
-  function settle(turns: readonly Open[], error: unknown): void {
+  function settle(turns: readonly Open[], error: StoreError | null): void {
     for (const turn of turns) {
       if (error !== null) turn.reject(error);
       else for (const callback of turn.after) callback();
@@ -128,7 +144,7 @@ export function createTurn(db: Database, log: number, unflushed: Unflushed): Tur
     },
     close() {
       end();
-      closed = true;
+      ended ??= new StoreError('the store is closed');
       fdatasyncSync(log);
       settle([...flushing, ...committed], null);
     },

@@ -1,0 +1,112 @@
+import { fstatSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
+import { type Command, Option } from 'commander';
+import type { Client, JobHandle } from '../client/index.ts';
+import { ClientError, SetupError } from '../errors/index.ts';
+import { isObject, type JsonObject } from '../wire/index.ts';
+import { Failure, failureOf, wrongUse } from './exits.ts';
+import { addClientFlags, type ClientFlags, requestIdOption, toolArgument } from './options.ts';
+import { print } from './output.ts';
+import { addVerb } from './verb.ts';
+
+interface CallOptions extends ClientFlags {
+  readonly requestId?: string;
+  readonly wait: boolean;
+}
+
+export function addCall(program: Command): void {
+  const command = addVerb(program, 'call', {
+    summary: 'Call a tool and print its result; for a job, wait for it.',
+    detail:
+      'Arguments are one JSON object: on the command line, or on stdin with "-" or when a file or a pipe\n' +
+      'stands there; none means {}. Ctrl-C ends the waiting, not the job.',
+    examples: [
+      `call batch_sum '{"numbers":[1,2,3.5]}' --credential alice.json`,
+      'call batch_sum --credential alice.json < args.json',
+      `call start_long_task '{"seconds":5}' --credential alice.json --no-wait`,
+    ],
+  })
+    .addArgument(toolArgument())
+    .argument('[json]', 'arguments as a JSON object, or "-" for stdin')
+    .addOption(requestIdOption())
+    .addOption(new Option('--no-wait', 'for a job: print its id instead of waiting'));
+  addClientFlags(command).action(call);
+}
+
+async function call(tool: string, json: string | undefined, options: CallOptions): Promise<void> {
+  const args = parseArgs(await argsText(json));
+  const { connect, interruptible } = await import('./connect.ts');
+  const { follow, goesOn } = await import('./follow.ts');
+  const client = connect(options);
+  const requestId = options.requestId ?? crypto.randomUUID();
+  let job: JobHandle | null = null;
+  const why = () => (job === null ? againHint(requestId) : goesOn(job, options));
+  await interruptible(why, async (signal) => {
+    const begun = await begin(client, tool, args, requestId, signal);
+    if ('result' in begun) return print(begun.result, options.json);
+    ({ job } = begun);
+    if (options.wait) return print(await follow(job, options, signal), options.json);
+    return print({ job_id: job.id }, options.json, job.id);
+  });
+}
+
+type Begun = { readonly job: JobHandle } | { readonly result: JsonObject };
+
+/** Sends the call; a direct tool has its result at once, a job can be followed. */
+async function begin(
+  client: Client,
+  tool: string,
+  args: JsonObject,
+  requestId: string,
+  signal: AbortSignal,
+): Promise<Begun> {
+  try {
+    return { job: await client.start(tool, args, { requestId, signal }) };
+  } catch (error) {
+    // `start` tells of a tool that is no job by an error that carries the result.
+    if (error instanceof TypeError && isObject(error.cause)) {
+      // Results have come from JSON.
+      return { result: error.cause as JsonObject };
+    }
+    if (!(error instanceof ClientError)) throw wrongUse(error);
+    const { exit, code, message } = failureOf(error);
+    const result = { request_id: requestId };
+    throw new Failure(exit, code, `${message}; ${againHint(requestId)}`, { cause: error, result });
+  }
+}
+
+/** Whether the server took the call nobody knows; under the same id that does not matter. */
+function againHint(requestId: string): string {
+  return `to ask again without running it twice, add --request-id ${requestId}`;
+}
+
+async function argsText(json: string | undefined): Promise<string> {
+  if (json !== undefined && json !== '-') return json;
+  return json === '-' || isPiped() ? text(process.stdin) : '';
+}
+
+/** Is a file or a pipe there to be read? Anything else, such as a socket, may stay open for ever. */
+function isPiped(): boolean {
+  try {
+    const stat = fstatSync(0);
+    return stat.isFIFO() || stat.isFile();
+  } catch {
+    // Closed.
+    return false;
+  }
+}
+
+function parseArgs(json: string): JsonObject {
+  if (json.trim() === '') return {};
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (error) {
+    // The parser's own message quotes the text, which may hold a secret.
+    const where = /at position \d+/.exec(String(error))?.[0] ?? 'at its end';
+    throw new SetupError(`the arguments are not JSON (${where}): give one object, like '{"numbers":[1,2]}'`);
+  }
+  // It has come from JSON.
+  if (isObject(value)) return value as JsonObject;
+  throw new SetupError(`the arguments are not a JSON object: give one object, like '{"numbers":[1,2]}'`);
+}

@@ -1,0 +1,98 @@
+import type { RequestMessage, ResponseMessage } from '../wire/index.ts';
+import { isObject } from '../wire/index.ts';
+import { paint, printable } from './output.ts';
+import { type ProgressView, progressView } from './progress-view.ts';
+import type { JobProgress } from '../client/index.ts';
+
+/** One message each way, as it was on the wire. */
+export interface Exchange {
+  readonly sent: RequestMessage;
+  readonly got: ResponseMessage;
+}
+
+/** Tells a person what happens, while it happens. */
+export interface DemoView {
+  begin(url: string): void;
+  step(number: number, shows: string): void;
+  exchange(exchange: Exchange): void;
+  /** @param why it did not come out as it must; null: it did */
+  stepDone(why: string | null): void;
+  end(right: number, all: number, tookMs: number): void;
+}
+
+const out = process.stdout;
+const INDENT = '   ';
+/** Where a terminal does not say: what fits most. */
+const DEFAULT_COLUMNS = 96;
+const MAX_COLUMNS = 110;
+const SIGNATURE_COLUMNS = 18;
+
+/** For `--json`: the document at the end says it all. */
+export const SILENT: DemoView = { begin() {}, step() {}, exchange() {}, stepDone() {}, end() {} };
+
+export function textView(): DemoView {
+  let bar: ProgressView | null = null;
+
+  function standing(status: string, progress: JobProgress | null): void {
+    bar ??= progressView(out, `${INDENT}← `);
+    bar.update(status, progress);
+  }
+
+  function endBar(): void {
+    bar?.end();
+    bar = null;
+  }
+
+  return {
+    begin(url) {
+      say(`${paint(out, 'bold', 'waybill demo')}: the agent "alice" calls the tools of the server "demo".`);
+      say(paint(out, 'dim', `A real server at ${url}, its jobs and nonces in a SQLite file.`));
+    },
+    step(number, shows) {
+      say(`\n${paint(out, 'bold', `${number}  ${shows}`)}`);
+    },
+    exchange({ sent, got }) {
+      const isPoll = sent.tool === 'poll_job';
+      if (!isPoll) say(line('→', `${sent.tool} ${JSON.stringify(sent.args)}`, sent));
+      if (isPoll && (got.status === 'accepted' || got.status === 'running')) {
+        return standing(got.status, progressOf(got));
+      }
+      endBar();
+      say(line('←', replyText(got), got));
+    },
+    stepDone(why) {
+      endBar();
+      if (why !== null) say(`${INDENT}${paint(out, 'red', `✗ ${printable(why)}`)}`);
+    },
+    end(right, all, tookMs) {
+      const text = `${right} of ${all} steps came out as they must, in ${(tookMs / 1_000).toFixed(1)} s.`;
+      say(`\n${right === all ? paint(out, 'green', `✓ ${text}`) : paint(out, 'red', `✗ ${text}`)}`);
+      if (right === all) say(paint(out, 'dim', 'A server of your own: waybill serve --help'));
+    },
+  };
+}
+
+function say(text: string): void {
+  out.write(`${text}\n`);
+}
+
+/** An arrow, what was said, and at the right the beginning of the signature. */
+function line(arrow: string, said: string, { signature }: { readonly signature: string }): string {
+  const room =
+    Math.min(out.columns ?? DEFAULT_COLUMNS, MAX_COLUMNS) - INDENT.length - 2 - SIGNATURE_COLUMNS - 1;
+  const text = printable(said);
+  const short = text.length > room ? `${text.slice(0, room - 1)}…` : text.padEnd(room);
+  const seal = signature === '' ? 'not signed' : `signed ${signature.slice(0, 8)}…`;
+  return `${INDENT}${paint(out, 'cyan', arrow)} ${short} ${paint(out, 'dim', seal)}`;
+}
+
+function replyText({ status, error, result }: ResponseMessage): string {
+  if (error !== null) return `error ${error}`;
+  return `${status} ${JSON.stringify(result)}`;
+}
+
+function progressOf({ result }: ResponseMessage): JobProgress | null {
+  const progress = result?.['progress'];
+  // The server holds progress to this shape (docs/protocol.md §6).
+  return isObject(progress) ? (progress as unknown as JobProgress) : null;
+}

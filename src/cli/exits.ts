@@ -1,0 +1,106 @@
+import { CommanderError } from 'commander';
+import { ClientError, type Code, ProtocolError, SetupError } from '../errors/index.ts';
+
+/** The one table of exit codes; docs/reference/cli.md is checked against it in both directions. */
+export const EXITS = {
+  ok: { exitCode: 0, meaning: 'Done.' },
+  refused: {
+    exitCode: 1,
+    meaning: 'The server refused the call, the job did not succeed, or a step of the demo did not come out.',
+  },
+  wrongUse: {
+    exitCode: 2,
+    meaning: 'Wrong use or set-up; the message says what to do, and nothing was changed.',
+  },
+  noAnswer: {
+    exitCode: 3,
+    meaning:
+      'No answer that can be trusted: no connection, a time-out, a reply that does not verify, a fault in waybill.',
+  },
+  interrupted: {
+    exitCode: 130,
+    meaning: 'Ended by Ctrl-C; for `serve`, by a second one that did not wait for the drain.',
+  },
+  terminated: {
+    exitCode: 143,
+    meaning: '`serve` was ended by a second SIGTERM that did not wait for the drain.',
+  },
+} as const;
+
+export type Exit = keyof typeof EXITS;
+
+/** How a command ended if not well: what a person and what a program is told. */
+export class Failure extends Error {
+  override readonly name = 'Failure';
+  readonly exit: Exit;
+  /** A code of the protocol, a kind of ClientError, or `usage`, `setup`, `interrupted`, `unexpected`. */
+  readonly code: string;
+  readonly result: Readonly<Record<string, unknown>> | null;
+
+  constructor(
+    exit: Exit,
+    code: string,
+    message: string,
+    options: ErrorOptions & Pick<Failure, 'result'> = { result: null },
+  ) {
+    super(message, options);
+    this.exit = exit;
+    this.code = code;
+    this.result = options.result;
+  }
+}
+
+/** What to do about it, where the message itself does not say. */
+const HINTS: Readonly<Partial<Record<Code | ClientError['kind'], string>>> = {
+  unknown_tool: '"waybill tools" lists what there is',
+  not_found: '"waybill jobs list" lists your jobs',
+  request_id_conflict: 'choose another --request-id',
+  in_progress: 'ask again later with the same --request-id',
+  rate_limited: 'try again later',
+  busy: 'try again later',
+  connection: 'is the server running there? --url names another address',
+  timeout: '--timeout-ms gives it more time',
+  reply_unverified: 'is this the credential that the server knows?',
+};
+
+/** Any error as a failure: the only place where the command line sorts errors. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof Failure) return error;
+  const options = { cause: error, result: null };
+  if (error instanceof SetupError) return new Failure('wrongUse', 'setup', error.message, options);
+  if (error instanceof CommanderError) return new Failure('wrongUse', 'usage', error.message, options);
+  if (error instanceof ProtocolError) {
+    const { code, result } = error;
+    return new Failure('refused', code, withHint(`${code}: ${detailOf(error)}`, code), {
+      cause: error,
+      result,
+    });
+  }
+  if (error instanceof ClientError) {
+    const { kind, message } = error;
+    return new Failure('noAnswer', kind, withHint(message, kind), options);
+  }
+  const what = error instanceof Error ? error.message : String(error);
+  const message = `unexpected: ${what}; this is a fault in waybill: WAYBILL_DEBUG=1 shows where`;
+  return new Failure('noAnswer', 'unexpected', message, options);
+}
+
+function withHint(message: string, code: Code | ClientError['kind']): string {
+  const hint = HINTS[code];
+  return hint === undefined ? message : `${message}; ${hint}`;
+}
+
+/** The message, with every issue of `invalid_args` where there are several. */
+function detailOf({ message, result }: ProtocolError): string {
+  const issues: unknown = result?.['issues'];
+  if (!Array.isArray(issues) || issues.length < 2) return message;
+  return issues
+    .map(({ path, message: what }: { path: string; message: string }) => `${path}: ${what}`)
+    .join('; ');
+}
+
+/** TypeError and RangeError, by which the parts below refuse wrong input, as failures of use. */
+export function wrongUse(error: unknown): unknown {
+  if (!(error instanceof TypeError || error instanceof RangeError)) return error;
+  return new Failure('wrongUse', 'usage', error.message, { cause: error, result: null });
+}

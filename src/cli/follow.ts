@@ -1,0 +1,38 @@
+import { ClientError } from '../errors/index.ts';
+import type { JobHandle } from '../client/index.ts';
+import type { JsonObject } from '../wire/index.ts';
+import { jobCommand } from './connect.ts';
+import { Failure } from './exits.ts';
+import type { ClientFlags } from './options.ts';
+import { progressView } from './progress-view.ts';
+
+/**
+ * Waits for the end of a job and shows on stderr how it goes.
+ *
+ * @returns its result
+ * @throws ProtocolError of a job that did not succeed; Failure when the server is out of reach
+ */
+export async function follow(job: JobHandle, flags: ClientFlags, signal: AbortSignal): Promise<JsonObject> {
+  const view = progressView(process.stderr);
+  try {
+    let result: JsonObject = {};
+    for await (const update of job.updates({ signal })) {
+      if (update.error !== null) throw update.error;
+      view.update(update.state, update.progress);
+      result = update.result ?? result;
+    }
+    return result;
+  } catch (error) {
+    if (!(error instanceof ClientError)) throw error;
+    // The client's own words speak to programmers.
+    const { message } = error.cause instanceof ClientError ? error.cause : error;
+    const hint = `${message}; the job may still run: ${jobCommand('wait', job.id, flags)}`;
+    throw new Failure('noAnswer', error.kind, hint, { cause: error, result: { job_id: job.id } });
+  } finally {
+    view.end();
+  }
+}
+
+export function goesOn(job: JobHandle, flags: ClientFlags): string {
+  return `the job goes on; wait for it: ${jobCommand('wait', job.id, flags)}; or end it: ${jobCommand('cancel', job.id, flags)}`;
+}

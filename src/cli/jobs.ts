@@ -1,0 +1,108 @@
+import { type Command, Option } from 'commander';
+import type { JobInfo, JobState, JobUpdate } from '../client/index.ts';
+import { type ClientFlags, addClientFlags, filled, integer } from './options.ts';
+import { dateText, note, print, printable, table } from './output.ts';
+import { describe } from './progress-view.ts';
+import { addVerb } from './verb.ts';
+
+const STATES: readonly JobState[] = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'expired'];
+const DEFAULT_LIMIT = 20;
+
+export function addJobs(program: Command): void {
+  const group = addVerb(program, 'jobs', {
+    summary: 'Look at jobs, wait for them, end them.',
+    examples: ['jobs list --credential alice.json', 'jobs wait <id> --credential alice.json'],
+  });
+  addJobVerb(group, 'get', 'Print how a job stands, whatever its state.').action(get);
+  addJobVerb(
+    group,
+    'wait',
+    'Wait for a job and print its result.',
+    'Ctrl-C ends the waiting, not the job.',
+  ).action(wait);
+  addJobVerb(group, 'cancel', 'End a job that has not ended yet.').action(cancel);
+  const command = addVerb(group, 'list', {
+    summary: 'List your jobs, newest first.',
+    examples: [
+      'jobs list --credential alice.json',
+      'jobs list --status running --limit 5 --credential alice.json',
+    ],
+  })
+    .addOption(new Option('--status <status>', 'only jobs of this status').choices(STATES))
+    .addOption(
+      new Option('--limit <number>', 'at most so many')
+        .default(DEFAULT_LIMIT)
+        .argParser((text) => integer(text, 1, 100_000)),
+    );
+  addClientFlags(command).action(list);
+}
+
+function addJobVerb(group: Command, name: string, summary: string, detail?: string): Command {
+  const command = addVerb(group, name, {
+    summary,
+    ...(detail !== undefined && { detail }),
+    examples: [`jobs ${name} <id> --credential alice.json`],
+  });
+  return addClientFlags(command.argument('<id>', 'id of the job, as "call --no-wait" prints it', filled));
+}
+
+async function get(id: string, flags: ClientFlags): Promise<void> {
+  const { connect } = await import('./connect.ts');
+  const update = await connect(flags).job(id).poll();
+  print(documentOf(id, update), flags.json, standing(id, update));
+}
+
+/** The members have the names that `list_jobs` gives them. */
+function documentOf(id: string, { state, progress, result, error }: JobUpdate) {
+  return { job_id: id, status: state, progress, result, error: error?.text ?? null };
+}
+
+function standing(id: string, { state, progress, result, error }: JobUpdate): string {
+  const line = `${printable(id)}  ${state}${describe(progress)}`;
+  if (error !== null) return `${line}  ${printable(error.text)}`;
+  return result === null ? line : `${line}\n${JSON.stringify(result, null, 2)}`;
+}
+
+async function wait(id: string, flags: ClientFlags): Promise<void> {
+  const { connect, interruptible } = await import('./connect.ts');
+  const { follow, goesOn } = await import('./follow.ts');
+  const job = connect(flags).job(id);
+  await interruptible(
+    () => goesOn(job, flags),
+    async (signal) => print(await follow(job, flags, signal), flags.json),
+  );
+}
+
+async function cancel(id: string, flags: ClientFlags): Promise<void> {
+  const { connect } = await import('./connect.ts');
+  const { job_id, status } = await connect(flags).call<{ job_id: string; status: JobState }>('cancel_job', {
+    job_id: id,
+  });
+  const text =
+    status === 'cancelled' ? `job ${job_id} is cancelled` : `job ${job_id} had ended before: ${status}`;
+  print({ job_id, status }, flags.json, printable(text));
+}
+
+interface ListOptions extends ClientFlags {
+  readonly status?: JobState;
+  readonly limit: number;
+}
+
+async function list(options: ListOptions): Promise<void> {
+  const { connect } = await import('./connect.ts');
+  const { status, limit } = options;
+  const jobs: JobInfo[] = [];
+  let more = false;
+  for await (const job of connect(options).jobs(status === undefined ? {} : { status })) {
+    more = jobs.length === limit;
+    if (more) break;
+    jobs.push(job);
+  }
+  print({ jobs }, options.json, jobs.length === 0 ? 'no jobs' : table(jobs.map(row)));
+  if (more && options.json !== true) note(`these are the newest ${limit}; --limit shows more`);
+}
+
+function row({ job_id, tool, status, progress, error, created_ms }: JobInfo): string[] {
+  const end = error === null ? describe(status === 'running' ? progress : null).trim() : printable(error);
+  return [printable(job_id), dateText(created_ms), printable(tool), status, end];
+}

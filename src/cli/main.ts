@@ -1,0 +1,26 @@
+#!/usr/bin/env node
+import { CommanderError } from 'commander';
+import { failureOf } from './exits.ts';
+import { report } from './output.ts';
+import { createProgram } from './program.ts';
+
+const args = process.argv.slice(2);
+/** Known before the options are parsed, because that may fail too. */
+const json = process.argv.includes('--json');
+
+function end(error: unknown): number {
+  // Help and version are printed; there is nothing to report.
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  return report(failureOf(error), json);
+}
+
+// The reader of our output has gone, like `head`: nobody is left to be told.
+process.stdout.on('error', () => process.exit());
+// From a user's module, or a fault of ours: the state is unknown, and what was acknowledged is on disk.
+process.on('uncaughtException', (error) => process.exit(end(error)));
+
+try {
+  await createProgram().parseAsync(args, { from: 'user' });
+} catch (error) {
+  process.exitCode = end(error);
+}

@@ -1,0 +1,150 @@
+import type { Command } from 'commander';
+import { Option } from 'commander';
+import type { Tool } from '../tools/index.ts';
+import type { Listener, Server } from '../transports/index.ts';
+import { isDebug, paint, print } from './output.ts';
+import { dataOption, hostOption, jsonOption, portOption, serverIdOption } from './options.ts';
+import { addVerb } from './verb.ts';
+
+interface ServeOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly data: string;
+  readonly serverId?: string;
+  readonly stdio?: true;
+  readonly json?: true;
+}
+
+export function addServe(program: Command): void {
+  addVerb(program, 'serve [module]', {
+    summary: 'Serve tools: those of a module, else the example tools.',
+    detail:
+      'The module (JavaScript or TypeScript) default-exports what defineTool returns, or an array of it.\n' +
+      'The log goes to stderr, as JSON lines. SIGTERM and Ctrl-C end the server: calls and jobs that run\n' +
+      'may end within 10 s, jobs go back to the queue after that; a second signal does not wait.',
+    examples: [
+      'serve',
+      'serve ./tools.ts --port 9000 --data /var/lib/waybill --server-id billing',
+      'serve ./tools.ts --stdio < requests.jsonl',
+    ],
+  })
+    .argument('[module]', 'file with tools')
+    .addOption(hostOption())
+    .addOption(portOption())
+    .addOption(serverIdOption())
+    .addOption(dataOption())
+    .addOption(new Option('--stdio', 'one message a line on stdin and stdout, instead of HTTP'))
+    .addOption(jsonOption())
+    .action((module: string | undefined, options: ServeOptions, command: Command) => {
+      if (options.stdio) refuseBeside(command, ['host', 'port', 'json']);
+      return serve(module, options);
+    });
+}
+
+/** Variables may stay set: only a flag says that somebody expects a port or a line of our own. */
+function refuseBeside(command: Command, names: readonly string[]): void {
+  const name = names.find((each) => command.getOptionValueSource(each) === 'cli');
+  if (name !== undefined) command.error(`--stdio leaves no use for --${name}: take one of the two away`);
+}
+
+async function serve(module: string | undefined, options: ServeOptions): Promise<void> {
+  const { tools, transports, log } = await load(module);
+  const door = closedDoor();
+  // The address first: if it cannot be had, nothing has been changed yet.
+  const { host, port, data, serverId } = options;
+  const listener = options.stdio ? null : await transports.listen(door, { host, port });
+  let server: Server;
+  try {
+    const names = serverId === undefined ? {} : { serverId };
+    server = await transports.createServer({ tools, store: `sqlite:${data}`, log, ...names });
+  } catch (error) {
+    await listener?.close();
+    throw error;
+  }
+  Object.assign(door, server);
+  const ended = nextSignal();
+  if (listener !== null) announce(listener, server, tools, options);
+  else log.info({ server_id: server.serverId, data }, 'serving on stdin and stdout');
+  const { stdin: input, stdout: output } = process;
+  const why = await Promise.race([
+    ended,
+    ...(listener ? [] : [transports.serveStdio(server, { input, output })]),
+  ]);
+  await drain(server, listener, log, why ?? 'end of stdin');
+  // A module may hold timers and connections of its own.
+  process.exit(0);
+}
+
+async function load(module: string | undefined) {
+  const [tools, transports, { pino, destination }] = await Promise.all([
+    module === undefined
+      ? exampleTools()
+      : import('./load-tools.ts').then(({ loadTools }) => loadTools(module)),
+    import('../transports/index.ts'),
+    import('pino'),
+  ]);
+  // Written at once: the last lines before a crash are those that matter.
+  const log = pino({ base: null, level: isDebug() ? 'debug' : 'info' }, destination({ fd: 2, sync: true }));
+  return { tools, transports, log };
+}
+
+async function exampleTools(): Promise<readonly Tool[]> {
+  return (await import('./example-tools.ts')).default;
+}
+
+/** What the listener serves until the store is open: "not ready". */
+function closedDoor(): Server {
+  const reply = { body: '', httpStatus: 503 };
+  return {
+    serverId: '',
+    maxMessageBytes: 0,
+    handle: async () => reply,
+    refuse: () => reply,
+    stats: () => ({ callsInFlight: 0, nonces: 0, nonceBytes: 0 }),
+    ready: async () => false,
+    addClient: () => Promise.reject(new Error('the store is not open')),
+    close: async () => {},
+  };
+}
+
+function announce(
+  { url }: Listener,
+  { serverId }: Server,
+  tools: readonly Tool[],
+  { data, json }: ServeOptions,
+): void {
+  const text = `listening on ${paint(process.stdout, 'bold', url)}, server id ${serverId}, data ${data}`;
+  print({ url, server_id: serverId, data, tools: tools.map(({ name }) => name) }, json, text);
+}
+
+const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
+type Signal = keyof typeof SIGNALS;
+
+/** npm passes on a Ctrl-C that the terminal has sent already; nobody presses it twice as fast as this. */
+const SAME_SIGNAL_MS = 200;
+
+/** The first signal to end; a second one ends the process at once. */
+function nextSignal(): Promise<Signal> {
+  let firstMs = Number.NaN;
+  return new Promise((resolve) => {
+    const onSignal = (signal: Signal) => {
+      if (Number.isNaN(firstMs)) {
+        firstMs = performance.now();
+        resolve(signal);
+      } else if (performance.now() - firstMs > SAME_SIGNAL_MS) process.exit(SIGNALS[signal]);
+    };
+    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  });
+}
+
+type Log = Awaited<ReturnType<typeof load>>['log'];
+
+async function drain(server: Server, listener: Listener | null, log: Log, why: string): Promise<void> {
+  const startMs = performance.now();
+  log.info({ why }, 'draining: calls and jobs that run may end; a second signal does not wait');
+  await Promise.all([
+    listener?.close().then(() => log.info({}, 'every connection is closed')),
+    server.close().then(() => log.info({}, 'every call and job has ended or is back in the queue')),
+  ]);
+  log.info({ took_ms: Math.round(performance.now() - startMs) }, 'stopped');
+}

@@ -1,0 +1,690 @@
+import { setMaxListeners } from 'node:events';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type {
+  Attempt,
+  EndState,
+  JobEnd,
+  JobRecord,
+  JobState,
+  Outcome,
+  RecordStore,
+} from '../../src/store/record-store.ts';
+import { START_MS } from '../support/clock.ts';
+import { newJob, newRequest } from './new-records.ts';
+import { anyVerbs, runVerbs } from './record-store.model.ts';
+
+const OUTCOME: Outcome = { ok: true, status: 'ok', result: { n: 1, text: 'ü€😀\u0000' }, error: null };
+const SUCCEEDED: JobEnd = { state: 'succeeded', result: { text: 'ü€😀' }, error: null };
+const FAILED: JobEnd = { state: 'failed', result: null, error: 'job_failed: no' };
+const CANCELLED: JobEnd = { state: 'cancelled', result: null, error: 'cancelled: by the client' };
+const EXPIRED: JobEnd = { state: 'expired', result: null, error: 'deadline_exceeded: too late' };
+const ENDS = [SUCCEEDED, FAILED, CANCELLED, EXPIRED];
+
+const LATER_MS = START_MS + 1_000;
+const ids = (found: readonly { readonly id: string }[]): string[] => found.map(({ id }) => id);
+
+/** What every RecordStore does. `open` gives an empty store that is closed when the test ends. */
+export function describeRecordStore(name: string, open: () => Promise<RecordStore>): void {
+  describe(`${name}: clients`, () => describeClients(open));
+  describe(`${name}: nonces`, () => describeNonces(open));
+  describe(`${name}: requests`, () => describeRequests(open));
+  describe(`${name}: jobs`, () => {
+    describeCreation(open);
+    describeAttempts(open);
+    describeEnds(open);
+    describeChanges(open);
+    describeLists(open);
+    describeRetention(open);
+    describeSequences(open);
+  });
+}
+
+type Open = () => Promise<RecordStore>;
+
+function describeClients(open: Open): void {
+  const client = (id: string) => ({
+    id,
+    requestKeys: ['request-current', 'request-previous'],
+    responseKeys: ['response'],
+    createdMs: START_MS,
+  });
+
+  test('are listed in the order of their ids, as they were added', async () => {
+    const { clients } = await open();
+    for (const id of ['b', 'a:1', 'c', 'B']) expect(await clients.add(client(id))).toBe(true);
+    expect(await clients.list()).toEqual(['B', 'a:1', 'b', 'c'].map(client));
+  });
+
+  test('a client of a known id is left as it is', async () => {
+    const { clients } = await open();
+    await clients.add(client('a'));
+    expect(await clients.add({ ...client('a'), requestKeys: ['stolen'] })).toBe(false);
+    expect(await clients.list()).toEqual([client('a')]);
+  });
+
+  test('of 50 that add one id at once, one does', async () => {
+    const { clients } = await open();
+    const added = await Promise.all(Array.from({ length: 50 }, () => clients.add(client('a'))));
+    expect(added.filter(Boolean)).toHaveLength(1);
+  });
+
+  test('the version changes when a client is added, and stays while none is', async () => {
+    const { clients, requests } = await open();
+    const before = await clients.version();
+    await requests.claim(newRequest());
+    expect(await clients.version()).toBe(before);
+    await clients.add(client('a'));
+    expect(await clients.version()).not.toBe(before);
+  });
+}
+
+function describeNonces(open: Open): void {
+  test('one nonce of one client is claimed once (§5)', async () => {
+    const { nonces } = await open();
+    expect(await nonces.claim('a', 'nonce-01', Date.now())).toBe(true);
+    expect(await nonces.claim('a', 'nonce-01', Date.now())).toBe(false);
+    expect(await nonces.claim('a', 'nonce-02', Date.now())).toBe(true);
+  });
+
+  test('two clients may use the same nonce', async () => {
+    const { nonces } = await open();
+    expect(await nonces.claim('a', 'nonce-01', Date.now())).toBe(true);
+    expect(await nonces.claim('b', 'nonce-01', Date.now())).toBe(true);
+  });
+
+  test('where an id ends and a nonce begins makes a difference', async () => {
+    const { nonces } = await open();
+    expect(await nonces.claim('a', 'b-nonce-1', Date.now())).toBe(true);
+    expect(await nonces.claim('ab', '-nonce-1', Date.now())).toBe(true);
+  });
+
+  test('of 1 000 that claim one nonce at once, one does', async () => {
+    const { nonces } = await open();
+    const claims = Array.from({ length: 1_000 }, () => nonces.claim('a', 'nonce-01', Date.now()));
+    expect((await Promise.all(claims)).filter(Boolean)).toHaveLength(1);
+  });
+}
+
+function describeRequests(open: Open): void {
+  test('an unknown request is not found', async () => {
+    const { requests } = await open();
+    expect(await requests.find('agent-a', 'nobody-asked')).toBeNull();
+  });
+
+  test('a request is claimed once; who comes later gets the record that was there first', async () => {
+    const { requests } = await open();
+    const request = newRequest();
+    expect(await requests.claim(request)).toBeNull();
+    const record = { digest: 'digest-1', jobId: null, outcome: null, deadlineMs: request.deadlineMs };
+    expect(await requests.claim({ ...request, digest: 'digest-2', deadlineMs: 1 })).toEqual(record);
+    expect(await requests.find(request.clientId, request.requestId)).toEqual(record);
+  });
+
+  test('the request of another client is another request', async () => {
+    const { requests } = await open();
+    await requests.claim(newRequest({ requestId: 'same' }));
+    expect(await requests.find('agent-b', 'same')).toBeNull();
+    expect(await requests.claim(newRequest({ clientId: 'agent-b', requestId: 'same' }))).toBeNull();
+  });
+
+  test('of 1 000 that claim one request at once, one gets it', async () => {
+    const { requests } = await open();
+    const request = newRequest();
+    const claims = await Promise.all(Array.from({ length: 1_000 }, () => requests.claim(request)));
+    expect(claims.filter((claim) => claim === null)).toHaveLength(1);
+  });
+
+  test('the outcome of a finished request is kept exactly', async () => {
+    const { requests } = await open();
+    const request = newRequest();
+    const { clientId, requestId } = request;
+    await requests.claim(request);
+    await requests.finish(clientId, requestId, OUTCOME);
+    expect((await requests.find(clientId, requestId))?.outcome).toEqual(OUTCOME);
+    expect((await requests.claim(request))?.outcome).toEqual(OUTCOME);
+  });
+
+  test('a released request can be claimed again', async () => {
+    const { requests } = await open();
+    const request = newRequest();
+    await requests.claim(request);
+    await requests.release(request.clientId, request.requestId);
+    expect(await requests.find(request.clientId, request.requestId)).toBeNull();
+    expect(await requests.claim({ ...request, digest: 'digest-2' })).toBeNull();
+    expect((await requests.find(request.clientId, request.requestId))?.digest).toBe('digest-2');
+  });
+
+  test('a finished request cannot be released', async () => {
+    const { requests } = await open();
+    const request = newRequest();
+    const { clientId, requestId } = request;
+    await requests.claim(request);
+    await requests.finish(clientId, requestId, OUTCOME);
+    await requests.release(clientId, requestId);
+    expect((await requests.find(clientId, requestId))?.outcome).toEqual(OUTCOME);
+  });
+
+  test('to finish or release a request that nobody claimed does nothing', async () => {
+    const { requests } = await open();
+    await requests.finish('agent-a', 'nobody', OUTCOME);
+    await requests.release('agent-a', 'nobody');
+    expect(await requests.find('agent-a', 'nobody')).toBeNull();
+  });
+
+  test('a sweep forgets what has expired, at most as much as it may, and says how much', async () => {
+    const { requests } = await open();
+    for (let i = 0; i < 5; i++)
+      await requests.claim(newRequest({ requestId: `old-${i}`, expiresMs: LATER_MS }));
+    await requests.claim(newRequest({ requestId: 'young', expiresMs: LATER_MS + 1 }));
+    expect(await requests.sweep(LATER_MS - 1, 10)).toBe(0);
+    expect(await requests.sweep(LATER_MS, 3)).toBe(3);
+    expect(await requests.sweep(LATER_MS, 3)).toBe(2);
+    expect(await requests.sweep(LATER_MS, 3)).toBe(0);
+    expect(await requests.find('agent-a', 'old-0')).toBeNull();
+    expect(await requests.find('agent-a', 'young')).not.toBeNull();
+  });
+}
+
+function describeCreation(open: Open): void {
+  test('a new job is queued and shows nothing but what it was created with', async () => {
+    const { jobs } = await open();
+    const job = newJob();
+    expect(await jobs.create(job)).toBeNull();
+    expect(await jobs.get(job.id)).toEqual({
+      id: job.id,
+      clientId: 'agent-a',
+      requestId: job.request.requestId,
+      tool: 'work',
+      state: 'queued',
+      revision: expect.any(Number),
+      progress: null,
+      result: null,
+      error: null,
+      createdMs: START_MS,
+      updatedMs: START_MS,
+    });
+  });
+
+  test('an unknown job is null', async () => {
+    const { jobs } = await open();
+    expect(await jobs.get('job_unknown')).toBeNull();
+  });
+
+  test('the same request again makes no second job and gets the record of the first (§5)', async () => {
+    const { jobs, requests } = await open();
+    const first = newJob();
+    await jobs.create(first);
+    const second = newJob({ request: { ...first.request, digest: 'digest-2' }, createdMs: LATER_MS });
+    const record = { digest: 'digest-1', jobId: first.id, outcome: null, deadlineMs: first.deadlineMs };
+    expect(await jobs.create(second)).toEqual(record);
+    expect(await jobs.get(second.id)).toBeNull();
+    expect(await requests.find('agent-a', first.request.requestId)).toEqual(record);
+    expect(await requests.claim(first.request)).toEqual(record);
+  });
+
+  test('the same request after the job has ended still gets that job', async () => {
+    const { jobs } = await open();
+    const first = newJob();
+    await jobs.create(first);
+    await jobs.end(first.id, CANCELLED, LATER_MS);
+    expect((await jobs.create(newJob({ request: first.request })))?.jobId).toBe(first.id);
+  });
+
+  test('a request that was a direct call makes no job', async () => {
+    const { jobs, requests } = await open();
+    const job = newJob();
+    await requests.claim(job.request);
+    expect(await jobs.create(job)).toMatchObject({ digest: 'digest-1', jobId: null, outcome: null });
+    expect(await jobs.get(job.id)).toBeNull();
+  });
+
+  test('the same request_id of another client makes its own job', async () => {
+    const { jobs } = await open();
+    const first = newJob();
+    const second = newJob({ request: newRequest({ clientId: 'agent-b', requestId: first.request.requestId }) });
+    expect(await jobs.create(first)).toBeNull();
+    expect(await jobs.create(second)).toBeNull();
+    expect((await jobs.get(second.id))?.clientId).toBe('agent-b');
+  });
+
+  test('of 1 000 that create a job for one request at once, one does and all get its id', async () => {
+    const { jobs } = await open();
+    const request = newRequest();
+    const all = Array.from({ length: 1_000 }, () => newJob({ request }));
+    const records = await Promise.all(all.map((job) => jobs.create(job)));
+    const created = all.filter((_, i) => records[i] === null);
+    expect(created).toHaveLength(1);
+    const known = records.flatMap((record) => record?.jobId ?? []);
+    expect(known).toHaveLength(999);
+    expect(new Set(known)).toEqual(new Set(ids(created)));
+  });
+}
+
+function describeAttempts(open: Open): void {
+  test('an attempt gets all that a worker needs', async () => {
+    const { jobs } = await open();
+    const job = newJob({ args: { text: 'ü€😀', deep: [{ n: 1e21 }] } });
+    await jobs.create(job);
+    expect(await jobs.begin(job.id, LATER_MS)).toEqual({
+      fence: { jobId: job.id, number: expect.any(Number) },
+      clientId: 'agent-a',
+      requestId: job.request.requestId,
+      tool: 'work',
+      args: job.args,
+      attempt: 1,
+      attempts: 3,
+      backoffMs: 1_000,
+      deadlineMs: job.deadlineMs,
+    });
+    expect(await jobs.get(job.id)).toMatchObject({ state: 'running', updatedMs: LATER_MS });
+  });
+
+  test('an unknown job cannot begin', async () => {
+    const { jobs } = await open();
+    expect(await jobs.begin('job_unknown', LATER_MS)).toBeNull();
+  });
+
+  test('each attempt has a higher fence and counts one up', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const first = await begun(jobs, id);
+    const second = await begun(jobs, id);
+    expect(second.fence.number).toBeGreaterThan(first.fence.number);
+    expect([first.attempt, second.attempt]).toEqual([1, 2]);
+  });
+
+  test('a fence that is lost writes nothing', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const stale = await begun(jobs, id);
+    const newest = await begun(jobs, id);
+    await expectRefused(jobs, stale);
+    expect(await jobs.progress(newest.fence, { completed: 2 }, LATER_MS)).toBe(true);
+    expect(await jobs.finish(newest.fence, SUCCEEDED, LATER_MS)).toBe(true);
+    await expectRefused(jobs, stale);
+  });
+
+  test('progress is kept as it was said last', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const { fence } = await begun(jobs, id);
+    await jobs.progress(fence, { completed: 1, total: 2 }, START_MS + 1);
+    await jobs.progress(fence, { completed: 2, message: 'ü' }, START_MS + 2);
+    expect(await jobs.get(id)).toMatchObject({
+      state: 'running',
+      progress: { completed: 2, message: 'ü' },
+      updatedMs: START_MS + 2,
+    });
+  });
+
+  test('an attempt that is given back is queued again, and its fence is lost', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const attempt = await begun(jobs, id);
+    expect(await jobs.release(attempt.fence, true, LATER_MS)).toBe(true);
+    expect((await jobs.get(id))?.state).toBe('queued');
+    await expectRefused(jobs, attempt);
+  });
+
+  test('a release for a retry counts the attempt; one at shutdown does not', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    await jobs.release((await begun(jobs, id)).fence, true, LATER_MS);
+    const second = await begun(jobs, id);
+    expect(second.attempt).toBe(2);
+    await jobs.release(second.fence, false, LATER_MS);
+    expect((await begun(jobs, id)).attempt).toBe(2);
+  });
+
+  test('fences go on rising over releases', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const numbers: number[] = [];
+    for (const counted of [false, true, false]) {
+      const { fence } = await begun(jobs, id);
+      numbers.push(fence.number);
+      await jobs.release(fence, counted, LATER_MS);
+    }
+    numbers.push((await begun(jobs, id)).fence.number);
+    expect(new Set(numbers).size).toBe(4);
+    expect(numbers.toSorted((a, b) => a - b)).toEqual(numbers);
+  });
+
+  test('a fence that no attempt got writes nothing', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const { fence } = await begun(jobs, id);
+    for (const number of [fence.number + 1, fence.number - 1, 0, -1]) {
+      expect(await jobs.finish({ jobId: id, number }, SUCCEEDED, LATER_MS)).toBe(false);
+    }
+    expect(await jobs.finish({ jobId: 'job_unknown', number: fence.number }, SUCCEEDED, LATER_MS)).toBe(false);
+    expect((await jobs.get(id))?.state).toBe('running');
+  });
+}
+
+function describeEnds(open: Open): void {
+  test.each(ENDS)('a running job can end as $state', async (end) => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const attempt = await begun(jobs, id);
+    expect(await jobs.finish(attempt.fence, end, LATER_MS)).toBe(true);
+    expect(await jobs.get(id)).toMatchObject({ ...end, updatedMs: LATER_MS });
+  });
+
+  test.each(ENDS)('a job that is $state never changes again', async (end) => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const attempt = await begun(jobs, id);
+    await jobs.finish(attempt.fence, end, LATER_MS);
+    await expectFinal(jobs, id, attempt);
+  });
+
+  test.each([
+    ['queued', CANCELLED],
+    ['queued', EXPIRED],
+    ['running', CANCELLED],
+    ['running', EXPIRED],
+  ] as const)('a %s job can be ended from outside as $state', async (state, end) => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const attempt = state === 'running' ? await begun(jobs, id) : null;
+    expect(await jobs.end(id, end, LATER_MS)).toBe(end.state);
+    expect(await jobs.get(id)).toMatchObject({ ...end, updatedMs: LATER_MS });
+    await expectFinal(jobs, id, attempt);
+  });
+
+  test('an unknown job cannot be ended', async () => {
+    const { jobs } = await open();
+    expect(await jobs.end('job_unknown', CANCELLED, LATER_MS)).toBeNull();
+  });
+
+  test('a finish and an end at once: one of them counts, and both are told which', async () => {
+    const { jobs } = await open();
+    for (let i = 0; i < 20; i++) {
+      const { id } = await created(jobs);
+      const { fence } = await begun(jobs, id);
+      const verbs = [
+        () => jobs.finish(fence, SUCCEEDED, LATER_MS),
+        () => jobs.end(id, CANCELLED, LATER_MS),
+      ] as const;
+      const [finished, ended] =
+        i % 2 === 0
+          ? await Promise.all([verbs[0](), verbs[1]()])
+          : (await Promise.all([verbs[1](), verbs[0]()])).toReversed();
+      const state: EndState = finished === true ? 'succeeded' : 'cancelled';
+      expect(ended).toBe(state);
+      expect((await jobs.get(id))?.state).toBe(state);
+    }
+  });
+
+  test('what became of a progress and the result goes together', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const { fence } = await begun(jobs, id);
+    const written = [jobs.progress(fence, { completed: 1 }, LATER_MS), jobs.finish(fence, SUCCEEDED, LATER_MS)];
+    expect(await Promise.all(written)).toEqual([true, true]);
+    expect(await jobs.get(id)).toMatchObject({ ...SUCCEEDED, progress: { completed: 1 } });
+  });
+}
+
+function describeChanges(open: Open): void {
+  const never = new AbortController().signal;
+  setMaxListeners(0, never);
+
+  /** Is the promise still pending when another job has changed and the event loop has turned? */
+  async function isPending(promise: Promise<void>, { jobs }: RecordStore): Promise<boolean> {
+    let pending = true;
+    void promise.then(() => (pending = false));
+    const { id } = await created(jobs);
+    await begun(jobs, id);
+    return pending;
+  }
+
+  const CHANGES: readonly [string, (store: RecordStore, attempt: Attempt) => Promise<unknown>][] = [
+    ['progress', ({ jobs }, { fence }) => jobs.progress(fence, { completed: 1 }, LATER_MS)],
+    ['its end', ({ jobs }, { fence }) => jobs.finish(fence, SUCCEEDED, LATER_MS)],
+    ['a cancel', ({ jobs }, { fence }) => jobs.end(fence.jobId, CANCELLED, LATER_MS)],
+    ['a release', ({ jobs }, { fence }) => jobs.release(fence, true, LATER_MS)],
+    ['the next attempt', ({ jobs }, { fence }) => jobs.begin(fence.jobId, LATER_MS)],
+  ];
+
+  test.each(CHANGES)('who waits for a change is woken by %s', async (_what, change) => {
+    const store = await open();
+    const { id } = await created(store.jobs);
+    const attempt = await begun(store.jobs, id);
+    const { revision } = await read(store.jobs, id);
+    const changed = store.jobs.changed(id, revision, never);
+    expect(await isPending(changed, store)).toBe(true);
+    await change(store, attempt);
+    await changed;
+    expect((await read(store.jobs, id)).revision).toBeGreaterThan(revision);
+  });
+
+  test.each(CHANGES)('a change between the look and the wait is not missed: %s', async (_what, change) => {
+    const store = await open();
+    const { id } = await created(store.jobs);
+    const attempt = await begun(store.jobs, id);
+    const { revision } = await read(store.jobs, id);
+    const changing = change(store, attempt);
+    await store.jobs.changed(id, revision, never);
+    await changing;
+    await store.jobs.changed(id, revision, never);
+    expect((await read(store.jobs, id)).revision).toBeGreaterThan(revision);
+  });
+
+  test('a refused write wakes nobody', async () => {
+    const store = await open();
+    const { id } = await created(store.jobs);
+    const stale = await begun(store.jobs, id);
+    await begun(store.jobs, id);
+    const { revision } = await read(store.jobs, id);
+    const stop = new AbortController();
+    const changed = store.jobs.changed(id, revision, stop.signal);
+    await expectRefused(store.jobs, stale);
+    expect(await isPending(changed, store)).toBe(true);
+    stop.abort();
+    await changed;
+  });
+
+  test('the wait ends when its signal aborts, before it or during it', async () => {
+    const store = await open();
+    const { id } = await created(store.jobs);
+    const { revision } = await read(store.jobs, id);
+    await store.jobs.changed(id, revision, AbortSignal.abort());
+    const stop = new AbortController();
+    const changed = store.jobs.changed(id, revision, stop.signal);
+    expect(await isPending(changed, store)).toBe(true);
+    stop.abort();
+    await changed;
+  });
+
+  test('nobody waits for an unknown job', async () => {
+    const { jobs } = await open();
+    await jobs.changed('job_unknown', 0, never);
+  });
+
+  test('1 000 who wait for one job are woken by one change', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const { revision } = await read(jobs, id);
+    const all = Array.from({ length: 1_000 }, () => jobs.changed(id, revision, never));
+    await begun(jobs, id);
+    await Promise.all(all);
+  });
+
+  test('a listener is told of every change until it stops listening', async () => {
+    const { jobs } = await open();
+    const heard: [string, JobState][] = [];
+    const stop = jobs.onChange((id, state) => heard.push([id, state]));
+    const first = await created(jobs);
+    const { fence } = await begun(jobs, first.id);
+    await jobs.progress(fence, { completed: 1 }, LATER_MS);
+    await jobs.finish(fence, SUCCEEDED, LATER_MS);
+    expect(heard).toEqual([
+      [first.id, 'running'],
+      [first.id, 'running'],
+      [first.id, 'succeeded'],
+    ]);
+    stop();
+    const second = await created(jobs);
+    await jobs.end(second.id, CANCELLED, LATER_MS);
+    expect(heard).toHaveLength(3);
+  });
+}
+
+function describeLists(open: Open): void {
+  async function createSome(jobs: RecordStore['jobs'], clientId: string, count: number): Promise<string[]> {
+    const all = Array.from({ length: count }, (_, i) =>
+      newJob({ request: newRequest({ clientId }), createdMs: START_MS + i }),
+    );
+    for (const job of all) await jobs.create(job);
+    return ids(all).toReversed();
+  }
+
+  test('jobs are listed newest first', async () => {
+    const { jobs } = await open();
+    const newestFirst = await createSome(jobs, 'agent-a', 5);
+    expect(ids(await jobs.list({ clientId: 'agent-a', limit: 10 }))).toEqual(newestFirst);
+  });
+
+  test('pages follow each other without gap or repetition, whatever ends meanwhile', async () => {
+    const { jobs } = await open();
+    const newestFirst = await createSome(jobs, 'agent-a', 10);
+    const found: JobRecord[] = [];
+    for (;;) {
+      const last = found.at(-1);
+      const page = await jobs.list({ clientId: 'agent-a', limit: 3, ...(last && { after: last.id }) });
+      found.push(...page);
+      if (page.length < 3) break;
+      await jobs.create(newJob({ createdMs: LATER_MS }));
+      await jobs.end(newestFirst[9] ?? '', CANCELLED, LATER_MS);
+    }
+    expect(ids(found)).toEqual(newestFirst);
+    expect(found.at(-1)?.state).toBe('cancelled');
+  });
+
+  test('a list can be of one state', async () => {
+    const { jobs } = await open();
+    const [done, running, queued] = await createSome(jobs, 'agent-a', 3);
+    await jobs.finish((await begun(jobs, done ?? '')).fence, SUCCEEDED, LATER_MS);
+    await begun(jobs, running ?? '');
+    const listed = async (state: JobState) => ids(await jobs.list({ clientId: 'agent-a', state, limit: 10 }));
+    expect(await listed('succeeded')).toEqual([done]);
+    expect(await listed('running')).toEqual([running]);
+    expect(await listed('queued')).toEqual([queued]);
+    expect(await listed('failed')).toEqual([]);
+  });
+
+  test('another client’s jobs are never listed, whatever cursor is given', async () => {
+    const { jobs } = await open();
+    const own = await createSome(jobs, 'agent-a', 3);
+    const foreign = await createSome(jobs, 'agent-b', 3);
+    expect(ids(await jobs.list({ clientId: 'agent-a', limit: 10 }))).toEqual(own);
+    for (const after of [...foreign, 'zzz', '', 'job_', '~']) {
+      const listed = ids(await jobs.list({ clientId: 'agent-a', after, limit: 10 }));
+      expect(listed.filter((id) => !own.includes(id))).toEqual([]);
+    }
+    expect(await jobs.list({ clientId: 'nobody', limit: 10 })).toEqual([]);
+  });
+}
+
+function describeRetention(open: Open): void {
+  test('a job is due when its deadline has come, queued or running', async () => {
+    const { jobs } = await open();
+    const queued = await created(jobs, { deadlineMs: START_MS + 10 });
+    const running = await created(jobs, { deadlineMs: START_MS + 20 });
+    await begun(jobs, running.id);
+    await created(jobs);
+    expect(await jobs.due(START_MS + 9, 10)).toEqual([]);
+    expect(await jobs.due(START_MS + 10, 10)).toEqual([{ id: queued.id, state: 'queued' }]);
+    expect(await jobs.due(START_MS + 20, 10)).toEqual([
+      { id: queued.id, state: 'queued' },
+      { id: running.id, state: 'running' },
+    ]);
+    expect(await jobs.due(START_MS + 20, 1)).toHaveLength(1);
+  });
+
+  test('an ended job is due when its retention has passed, not at its deadline', async () => {
+    const { jobs } = await open();
+    const finished = await created(jobs, { deadlineMs: START_MS + 10, retentionMs: 600_000 });
+    const ended = await created(jobs, { deadlineMs: START_MS + 10, retentionMs: 700_000 });
+    await jobs.finish((await begun(jobs, finished.id)).fence, SUCCEEDED, START_MS + 5);
+    await jobs.end(ended.id, CANCELLED, START_MS + 5);
+    expect(await jobs.due(START_MS + 5 + 599_999, 10)).toEqual([]);
+    expect(await jobs.due(START_MS + 5 + 600_000, 10)).toEqual([{ id: finished.id, state: 'succeeded' }]);
+    expect(ids(await jobs.due(START_MS + 5 + 700_000, 10))).toEqual([finished.id, ended.id]);
+  });
+
+  test('a removed job is forgotten with its request', async () => {
+    const { jobs, requests } = await open();
+    const job = newJob();
+    await jobs.create(job);
+    await jobs.end(job.id, CANCELLED, LATER_MS);
+    await jobs.remove(job.id);
+    expect(await jobs.get(job.id)).toBeNull();
+    expect(await jobs.list({ clientId: 'agent-a', limit: 10 })).toEqual([]);
+    expect(await jobs.due(START_MS * 2, 10)).toEqual([]);
+    expect(await requests.find('agent-a', job.request.requestId)).toBeNull();
+    expect(await jobs.create(newJob({ request: job.request }))).toBeNull();
+  });
+
+  test('to remove an unknown job does nothing', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    await jobs.remove('job_unknown');
+    expect(await jobs.get(id)).not.toBeNull();
+  });
+}
+
+function describeSequences(open: Open): void {
+  test('any sequence of verbs does what the verbs mean', async () => {
+    const store = await open();
+    let run = 0;
+    await fc.assert(
+      fc.asyncProperty(anyVerbs, async (verbs) => {
+        const { compare } = await runVerbs(store, verbs, true, `run-${run++}`);
+        await compare(store);
+      }),
+      { numRuns: 30 },
+    );
+  });
+}
+
+type Jobs = RecordStore['jobs'];
+
+async function created(jobs: Jobs, members: Parameters<typeof newJob>[0] = {}) {
+  const job = newJob(members);
+  await jobs.create(job);
+  return job;
+}
+
+async function begun(jobs: Jobs, id: string): Promise<Attempt> {
+  const attempt = await jobs.begin(id, START_MS);
+  if (attempt === null) throw new Error(`${id} did not begin`);
+  return attempt;
+}
+
+async function read(jobs: Jobs, id: string): Promise<JobRecord> {
+  const job = await jobs.get(id);
+  if (job === null) throw new Error(`there is no job ${id}`);
+  return job;
+}
+
+/** No verb under this attempt's fence is heard, and nothing of the record changes. */
+async function expectRefused(jobs: Jobs, { fence }: Attempt): Promise<void> {
+  const before = await jobs.get(fence.jobId);
+  expect(await jobs.progress(fence, { completed: 99 }, LATER_MS + 1)).toBe(false);
+  expect(await jobs.finish(fence, FAILED, LATER_MS + 1)).toBe(false);
+  expect(await jobs.release(fence, true, LATER_MS + 1)).toBe(false);
+  expect(await jobs.release(fence, false, LATER_MS + 1)).toBe(false);
+  expect(await jobs.get(fence.jobId)).toEqual(before);
+}
+
+async function expectFinal(jobs: Jobs, id: string, attempt: Attempt | null): Promise<void> {
+  const before = await read(jobs, id);
+  if (attempt !== null) await expectRefused(jobs, attempt);
+  expect(await jobs.begin(id, LATER_MS + 1)).toBeNull();
+  for (const end of ENDS) expect(await jobs.end(id, end, LATER_MS + 1)).toBe(before.state);
+  expect(await jobs.get(id)).toEqual(before);
+}

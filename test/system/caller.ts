@@ -1,0 +1,55 @@
+import { randomUUID } from 'node:crypto';
+import { Agent, request as httpRequest } from 'node:http';
+import type { Credential } from '../../src/transports/index.ts';
+import type { JsonObject, ResponseMessage } from '../../src/wire/index.ts';
+import * as signing from '../support/signing.ts';
+import { atEnd } from './clean-up.ts';
+
+/** A client that shows each message it sends: what `createClient` hides is what these tests are about. */
+export interface Caller {
+  readonly credential: Credential;
+  /** A signed request; the nonce and, unless given, the request_id are new. */
+  request(tool: string, args: JsonObject, requestId?: string): Buffer;
+  /** @throws when there is no reply, or one that is neither signed right nor a refusal without signature */
+  send(url: string, bytes: Uint8Array): Promise<Answer>;
+}
+
+export interface Answer {
+  readonly message: ResponseMessage;
+  /** `code` of `code: message`. */
+  readonly code: string | null;
+  readonly signed: boolean;
+}
+
+export function createCaller(credential: Credential): Caller {
+  const agent = new Agent({ keepAlive: true });
+  atEnd(() => agent.destroy());
+  return {
+    credential,
+    request(tool, args, requestId = randomUUID()) {
+      return signing.request(credential, tool, args, { request_id: requestId, ts_ms: Date.now() });
+    },
+    async send(url, bytes) {
+      const body = await post(url, bytes, agent);
+      const signed = JSON.parse(body).signature !== '';
+      const message = signed ? signing.verifiedReply(body, credential) : signing.unsignedReply(body);
+      return { message, code: message.error?.split(':', 1)[0] ?? null, signed };
+    },
+  };
+}
+
+function post(url: string, bytes: Uint8Array, agent: Agent): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'application/json', 'content-length': bytes.byteLength };
+    const request = httpRequest(url, { method: 'POST', agent, headers }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (text: string) => {
+        body += text;
+      });
+      response.on('end', () => resolve(body));
+      response.on('error', reject);
+    });
+    request.on('error', reject);
+    request.end(bytes);
+  });
+}

@@ -1,0 +1,35 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { REQUIREMENTS } from './requirements.ts';
+
+const SECTIONS = Array.from({ length: 10 }, (_, index) => `§${index + 1}`);
+
+/** The text of a test file, or why there is none. */
+function sourceOf(file: string): string {
+  try {
+    return readFileSync(fileURLToPath(new URL(`../${file}`, import.meta.url)), 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** Does the file have a test of this title? Titles are written as one string, in quotes of any kind. */
+function hasTest(source: string, title: string): boolean {
+  const quoted = ["'", '"', '`'].map((quote) => `${quote}${title.replaceAll(quote, `\\${quote}`)}${quote}`);
+  return quoted.some((text) => source.includes(text));
+}
+
+describe('the required behaviours of docs/protocol.md', () => {
+  test('are listed for every section, each rule once', () => {
+    const rules = REQUIREMENTS.map(({ rule }) => rule);
+    expect(new Set(rules).size).toBe(rules.length);
+    expect(new Set(REQUIREMENTS.map(({ section }) => section))).toEqual(new Set(SECTIONS));
+  });
+
+  test.each(REQUIREMENTS)('$section $rule', ({ tests }) => {
+    const missing = tests.filter(([file, title]) => !hasTest(sourceOf(file), title));
+    expect(missing).toEqual([]);
+    expect(tests.length).toBeGreaterThan(0);
+  });
+});
