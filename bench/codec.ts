@@ -23,7 +23,8 @@ export function benchCodec(): Line[] {
     return createHmac('sha256', key).update(text).digest('hex');
   };
   const rounds: { readonly ours: number; readonly baseline: number }[] = [];
-  for (let i = 0; i < ROUNDS; i++) rounds.push({ ours: time(messages, ours), baseline: time(messages, baseline) });
+  for (let i = 0; i < ROUNDS; i++)
+    rounds.push({ ours: time(messages, ours), baseline: time(messages, baseline) });
   const ratio = median(rounds.slice(2).map((round) => round.baseline / round.ours));
   return [
     {
@@ -40,8 +41,14 @@ export function benchCodec(): Line[] {
 /** A megabyte of `[`, the cheapest attack on a parser, against JSON.parse. */
 export function benchBomb(): Line[] {
   const bomb = Buffer.alloc(MESSAGE_LIMITS.maxMessageBytes, '[');
-  const ours = median(Array.from({ length: 20 }, () => time([bomb], (bytes) => refusal(() => decodeRequest(bytes, MESSAGE_LIMITS)))));
-  const parse = median(Array.from({ length: 5 }, () => time([bomb], (bytes) => refusal(() => JSON.parse(bytes.toString())))));
+  const ours = median(
+    Array.from({ length: 20 }, () =>
+      time([bomb], (bytes) => refusal(() => decodeRequest(bytes, MESSAGE_LIMITS))),
+    ),
+  );
+  const parse = median(
+    Array.from({ length: 5 }, () => time([bomb], (bytes) => refusal(() => JSON.parse(bytes.toString())))),
+  );
   return [
     {
       what: '1 MiB of "[" refused',

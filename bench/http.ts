@@ -21,7 +21,8 @@ export async function benchHttp(): Promise<Line[]> {
     await round(ours, CALLS);
     await round(minimal, CALLS);
     const pairs: { readonly ours: Round; readonly minimal: Round }[] = [];
-    for (let i = 0; i < ROUNDS; i++) pairs.push({ ours: await round(ours, CALLS), minimal: await round(minimal, CALLS) });
+    for (let i = 0; i < ROUNDS; i++)
+      pairs.push({ ours: await round(ours, CALLS), minimal: await round(minimal, CALLS) });
     ours.child.kill();
     minimal.child.kill();
     const rate = median(pairs.map((pair) => pair.ours.perSecond / pair.minimal.perSecond));

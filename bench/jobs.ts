@@ -35,7 +35,15 @@ export async function benchJobs(): Promise<Line[]> {
     const store = openSqliteStore({ dir, serverId: 'bench' });
     const dispatcher = createSqliteDispatcher(store);
     const tools = new Map([[increment.name, increment]]);
-    const worker = startWorker({ store, dispatcher, tools, log, now: Date.now, concurrency: AT_ONCE, leaseMs: 10_000 });
+    const worker = startWorker({
+      store,
+      dispatcher,
+      tools,
+      log,
+      now: Date.now,
+      concurrency: AT_ONCE,
+      leaseMs: 10_000,
+    });
     const bare = openBareTable(dir, (args) => JSON.stringify({ n: JSON.parse(args).n + 1 }));
     const rates: Rates[] = [];
     const delay = monitorEventLoopDelay({ resolution: 1 });
@@ -99,7 +107,15 @@ async function runOurs({ jobs }: SqliteStore, n: number): Promise<void> {
     deadlineMs,
     expiresMs: deadlineMs,
   };
-  await jobs.create({ id, request, tool: increment.name, args: { n }, ...JOB_POLICY, deadlineMs, createdMs: nowMs });
+  await jobs.create({
+    id,
+    request,
+    tool: increment.name,
+    args: { n },
+    ...JOB_POLICY,
+    deadlineMs,
+    createdMs: nowMs,
+  });
   let revision = 1;
   for (;;) {
     await jobs.changed(id, revision, never);

@@ -10,7 +10,11 @@ export interface LoadResult {
  * Sends the bodies over keep-alive connections, each connection one request at a time, with as little
  * work in this process as can be: the server must be what is measured.
  */
-export async function load(port: number, bodies: readonly string[], connections: number): Promise<LoadResult> {
+export async function load(
+  port: number,
+  bodies: readonly string[],
+  connections: number,
+): Promise<LoadResult> {
   const requests = bodies.map(
     (body) =>
       `POST /call HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,

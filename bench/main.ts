@@ -34,12 +34,21 @@ printTable(lines);
 if (lines.some((line) => !line.ok)) process.exitCode = 1;
 
 function printTable(rows: readonly Line[]): void {
-  const headings = { what: 'measured', ours: 'waybill', baseline: 'baseline', figure: 'ratio', target: 'target' };
+  const headings = {
+    what: 'measured',
+    ours: 'waybill',
+    baseline: 'baseline',
+    figure: 'ratio',
+    target: 'target',
+  };
   const widths = COLUMNS.map((column) => Math.max(...[headings, ...rows].map((row) => row[column].length)));
   const format = (row: Record<(typeof COLUMNS)[number], string>) =>
     COLUMNS.map((column, i) => row[column].padEnd(widths[i] ?? 0)).join('  ');
-  console.log(`Node ${process.version}, ${cpus().length} cores; ratio: times better than the baseline in the same run\n`);
+  console.log(
+    `Node ${process.version}, ${cpus().length} cores; ratio: times better than the baseline in the same run\n`,
+  );
   console.log(format(headings));
   console.log(widths.map((width) => '-'.repeat(width)).join('  '));
-  for (const row of rows) console.log(`${format(row)}  ${row.target === '' ? '' : row.ok ? 'reached' : 'MISSED'}`.trimEnd());
+  for (const row of rows)
+    console.log(`${format(row)}  ${row.target === '' ? '' : row.ok ? 'reached' : 'MISSED'}`.trimEnd());
 }

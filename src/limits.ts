@@ -72,7 +72,6 @@ export const JOB_POLICY: JobPolicy = Object.freeze({
   retentionMs: 86_400_000,
 });
 
-
 /** Smallest and largest value of each setting of a tool's jobs. */
 export const JOB_POLICY_BOUNDS: Readonly<Record<keyof JobPolicy, readonly [min: number, max: number]>> = {
   attempts: [1, 100],

@@ -15,7 +15,9 @@ export function openBareTable(dir: string, work: (args: string) => string): Bare
   const db = openDatabase(join(dir, 'bare.db'));
   db.exec('PRAGMA journal_mode = WAL');
   db.exec('PRAGMA synchronous = FULL');
-  db.exec('CREATE TABLE jobs (id TEXT PRIMARY KEY, state TEXT NOT NULL, args TEXT NOT NULL, result TEXT) WITHOUT ROWID');
+  db.exec(
+    'CREATE TABLE jobs (id TEXT PRIMARY KEY, state TEXT NOT NULL, args TEXT NOT NULL, result TEXT) WITHOUT ROWID',
+  );
   const begin = db.prepare('BEGIN');
   const commit = db.prepare('COMMIT');
   const insert = db.prepare("INSERT INTO jobs (id, state, args) VALUES (?, 'queued', ?)");
@@ -23,7 +25,7 @@ export function openBareTable(dir: string, work: (args: string) => string): Bare
   const select = db.prepare('SELECT state, result FROM jobs WHERE id = ?');
   let committed: Promise<void> | null = null;
 
-  function write(work: () => void): Promise<void> {
+  function write(change: () => void): Promise<void> {
     if (committed === null) {
       begin.run();
       committed = new Promise((resolve) => {
@@ -34,7 +36,7 @@ export function openBareTable(dir: string, work: (args: string) => string): Bare
         });
       });
     }
-    work();
+    change();
     return committed;
   }
 

@@ -61,7 +61,10 @@ export function startMinimalServer(keys: Keys, serverId: string): Promise<number
         status = 400;
         body = JSON.stringify({ error: String(error) });
       }
-      response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
+      response.writeHead(status, {
+        'content-type': 'application/json',
+        'content-length': Buffer.byteLength(body),
+      });
       response.end(body);
     });
   });

@@ -34,7 +34,7 @@ const CAPTURED = 1;
 export const STEPS: readonly Step[] = [
   {
     name: 'server_identity',
-    shows: 'Who answers? Requests and replies are signed, each side with a key of its own.',
+    shows: 'Who answers? Every request and every reply is signed, each side with a key of its own.',
     async run({ client, credential, signal }) {
       const { server_id } = await client.identity({ signal });
       return server_id === credential.server_id;
@@ -42,7 +42,7 @@ export const STEPS: readonly Step[] = [
   },
   {
     name: 'batch_sum',
-    shows: 'A call: the server checks the signature, runs the tool, and signs the reply.',
+    shows: 'A call: the server checks the signature, runs the tool and signs the reply.',
     async run({ client, signal }) {
       const { count, total } = await client.call('batch_sum', { numbers: NUMBERS }, { signal });
       return count === 3 && total === 6.5;
@@ -50,7 +50,7 @@ export const STEPS: readonly Step[] = [
   },
   {
     name: 'invalid_args',
-    shows: 'Wrong arguments are refused before the tool runs, with the reason.',
+    shows: 'Wrong arguments: refused before the tool runs, with the reason.',
     async run({ client, signal }) {
       const error = await refusalOf(client.call('batch_sum', { numbers: [] }, { signal }), 'invalid_args');
       return Array.isArray(error?.result?.['issues']);
@@ -58,7 +58,7 @@ export const STEPS: readonly Step[] = [
   },
   {
     name: 'bad_signature',
-    shows: 'Somebody on the way makes a 9 of the 2: the signature no longer fits.',
+    shows: 'Tampered with: somebody on the way makes the 2 a 9, and the signature no longer fits.',
     async run({ send, sent, signal }) {
       const text = new TextDecoder().decode(sent[CAPTURED]).replace('[1,2,3.5]', '[1,9,3.5]');
       const reply: unknown = JSON.parse(
@@ -72,7 +72,7 @@ export const STEPS: readonly Step[] = [
   },
   {
     name: 'replayed',
-    shows: 'Somebody sends the bytes of step 2 once more: a nonce is good for one time.',
+    shows: 'Replayed: somebody sends the bytes of step 2 once more, but a nonce counts only once.',
     async run({ send, sent, credential, signal }) {
       const bytes = sent[CAPTURED] ?? new Uint8Array();
       const reply = await send(bytes, { signal });
@@ -88,7 +88,7 @@ export const STEPS: readonly Step[] = [
   },
   {
     name: 'start_long_task',
-    shows: 'A job is accepted once it is on disk. It runs on its own, and tells how far it is.',
+    shows: 'A job: accepted once it is on disk; it runs on its own and tells how far it is.',
     async run({ client, signal }) {
       const job = await client.start('start_long_task', { seconds: 4, payload: PAYLOAD }, { signal });
       const states: string[] = [];

@@ -25,7 +25,7 @@ const INDENT = '   ';
 /** Where a terminal does not say: what fits most. */
 const DEFAULT_COLUMNS = 96;
 const MAX_COLUMNS = 110;
-const SIGNATURE_COLUMNS = 18;
+const SIGNATURE_COLUMNS = 21;
 
 /** For `--json`: the document at the end says it all. */
 export const SILENT: DemoView = { begin() {}, step() {}, exchange() {}, stepDone() {}, end() {} };
@@ -53,12 +53,13 @@ export function textView(): DemoView {
     },
     exchange({ sent, got }) {
       const isPoll = sent.tool === 'poll_job';
-      if (!isPoll) say(line('→', `${sent.tool} ${JSON.stringify(sent.args)}`, sent));
+      if (!isPoll) say(line('→', sent.tool, sent.args, sent.signature));
       if (isPoll && (got.status === 'accepted' || got.status === 'running')) {
         return standing(got.status, progressOf(got));
       }
       endBar();
-      say(line('←', replyText(got), got));
+      const { status, error, result, signature } = got;
+      say(line('←', error === null ? status : `error ${error}`, error === null ? result : null, signature));
     },
     stepDone(why) {
       endBar();
@@ -76,19 +77,23 @@ function say(text: string): void {
   out.write(`${text}\n`);
 }
 
-/** An arrow, what was said, and at the right the beginning of the signature. */
-function line(arrow: string, said: string, { signature }: { readonly signature: string }): string {
-  const room =
-    Math.min(out.columns ?? DEFAULT_COLUMNS, MAX_COLUMNS) - INDENT.length - 2 - SIGNATURE_COLUMNS - 1;
-  const text = printable(said);
-  const short = text.length > room ? `${text.slice(0, room - 1)}…` : text.padEnd(room);
+/** An arrow, what was said in short, and at the right the beginning of the signature. */
+function line(arrow: string, said: string, value: object | null, signature: string): string {
+  const room = Math.min(out.columns ?? DEFAULT_COLUMNS, MAX_COLUMNS) - INDENT.length - SIGNATURE_COLUMNS;
+  const whole = value === null ? said : `${said} ${JSON.stringify(value)}`;
+  const text = printable(whole.length <= room || value === null ? whole : `${said} ${shortJson(value)}`);
+  const fitted = text.length > room ? `${text.slice(0, room - 1)}…` : text.padEnd(room);
   const seal = signature === '' ? 'not signed' : `signed ${signature.slice(0, 8)}…`;
-  return `${INDENT}${paint(out, 'cyan', arrow)} ${short} ${paint(out, 'dim', seal)}`;
+  return `${INDENT}${paint(out, 'cyan', arrow)} ${fitted} ${paint(out, 'dim', seal)}`;
 }
 
-function replyText({ status, error, result }: ResponseMessage): string {
-  if (error !== null) return `error ${error}`;
-  return `${status} ${JSON.stringify(result)}`;
+/** Inner objects are left out, and the ends of long texts. */
+function shortJson(value: object): string {
+  const text = JSON.stringify(value, (name, inner: unknown) => {
+    if (typeof inner === 'string' && inner.length > 16) return `${inner.slice(0, 12)}…`;
+    return name !== '' && isObject(inner) ? '{…}' : inner;
+  });
+  return text.replaceAll('"{…}"', '{…}');
 }
 
 function progressOf({ result }: ResponseMessage): JobProgress | null {

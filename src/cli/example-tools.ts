@@ -28,10 +28,10 @@ const startLongTask = defineTool({
   async run({ seconds, payload }, { signal, progress }) {
     const total = Math.round(seconds * STEPS_PER_SECOND);
     for (let completed = 0; completed < total; completed++) {
-      progress({ completed, total, message: `${Math.round((completed / total) * 100)} %` });
+      progress({ completed, total });
       await sleep((seconds * 1_000) / total, undefined, { signal });
     }
-    progress({ completed: total, total, message: '100 %' });
+    progress({ completed: total, total });
     return payload;
   },
 });

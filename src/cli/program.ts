@@ -13,7 +13,8 @@ export function createProgram(): Command {
   const program = new Command('waybill')
     .description('Signed, asynchronous tool calls between AI agents.')
     .version(version(), '--version', 'print the version')
-    .helpOption('--help', 'print help')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [verb]', 'print the help of a verb')
     .addHelpText('after', '\nNew here? See the whole protocol at work in a few seconds:\n  $ waybill demo');
   endInOneLine(program);
   for (const add of [addDemo, addServe, addClients, addCall, addJobs, addTools]) add(program);

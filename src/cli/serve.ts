@@ -16,7 +16,7 @@ interface ServeOptions {
 }
 
 export function addServe(program: Command): void {
-  addVerb(program, 'serve [module]', {
+  addVerb(program, 'serve', {
     summary: 'Serve tools: those of a module, else the example tools.',
     detail:
       'The module (JavaScript or TypeScript) default-exports what defineTool returns, or an array of it.\n' +

@@ -51,7 +51,8 @@ export function createProgressWriter(
 
 function checkProgress({ completed, total, message, partial }: Progress): JsonObject {
   if (!isAmount(completed)) throw new RangeError('progress: completed must be a number from 0 up');
-  if (total !== undefined && !isAmount(total)) throw new RangeError('progress: total must be a number from 0 up');
+  if (total !== undefined && !isAmount(total))
+    throw new RangeError('progress: total must be a number from 0 up');
   const value = {
     completed,
     ...(total === undefined ? {} : { total }),

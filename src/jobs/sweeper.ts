@@ -25,7 +25,7 @@ export function startSweeper(
 
   function next(): void {
     sweeping = sweep()
-      .catch((error) => log.error({ err: error }, 'sweep failed'))
+      .catch((error: unknown) => log.error({ err: error }, 'sweep failed'))
       .then(() => {
         if (!stopped) timer.refresh();
       });

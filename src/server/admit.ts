@@ -37,8 +37,10 @@ export async function admit(verified: Verified, context: AdmitContext): Promise<
     throw new ProtocolError('wrong_server', `this is ${context.serverId}`);
   }
   const aheadMs = message.ts_ms - now();
-  if (aheadMs > window.maxFutureMs) throw new ProtocolError('stale', `ts_ms is ${aheadMs} ms ahead of this server`);
-  if (aheadMs < -window.maxPastMs) throw new ProtocolError('stale', `ts_ms is ${-aheadMs} ms behind this server`);
+  if (aheadMs > window.maxFutureMs)
+    throw new ProtocolError('stale', `ts_ms is ${aheadMs} ms ahead of this server`);
+  if (aheadMs < -window.maxPastMs)
+    throw new ProtocolError('stale', `ts_ms is ${-aheadMs} ms behind this server`);
   if (!(await store.nonces.claim(message.client_id, message.nonce, message.ts_ms))) {
     throw new ProtocolError('replayed', 'this nonce was used before');
   }
@@ -64,7 +66,10 @@ export function digestOf({ tool, args }: Verified['message']): string {
  */
 export function outcomeOf(record: RequestRecord, digest: string, nowMs: number): Outcome {
   if (record.digest !== digest) {
-    throw new ProtocolError('request_id_conflict', 'this request_id was used with another tool or other args');
+    throw new ProtocolError(
+      'request_id_conflict',
+      'this request_id was used with another tool or other args',
+    );
   }
   if (record.jobId !== null) return accepted(record.jobId);
   if (record.outcome !== null) return record.outcome;

@@ -43,7 +43,8 @@ export async function addClient(
     throw new RangeError('the two keys must differ: whoever holds one could forge the other side');
   }
   const client = { id, requestKeys: [request], responseKeys: [response], createdMs: Date.now() };
-  if (!(await store.clients.add(client))) throw new RangeError(`client ${id} exists already: choose another id`);
+  if (!(await store.clients.add(client)))
+    throw new RangeError(`client ${id} exists already: choose another id`);
   return { client_id: id, server_id: store.serverId, url, request_key: request, response_key: response };
 }
 

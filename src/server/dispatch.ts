@@ -68,7 +68,12 @@ async function acceptJob(
 }
 
 /** A direct tool whose second run would do harm: its outcome is recorded and given to every retry (§5). */
-async function runOnce(tool: Tool, args: unknown, call: Authorized, context: DispatchContext): Promise<Outcome> {
+async function runOnce(
+  tool: Tool,
+  args: unknown,
+  call: Authorized,
+  context: DispatchContext,
+): Promise<Outcome> {
   const { requests } = context.store;
   const { client_id, request_id } = call.message;
   const nowMs = context.now();
@@ -93,7 +98,12 @@ function newRequest(message: Authorized['message'], nowMs: number, deadlineMs: n
 }
 
 /** Runs a direct tool for at most its time; a tool that does not heed its signal is not waited for. */
-function runDirect(tool: Tool, args: unknown, call: Authorized, context: DispatchContext): Settled | Promise<Settled> {
+function runDirect(
+  tool: Tool,
+  args: unknown,
+  call: Authorized,
+  context: DispatchContext,
+): Settled | Promise<Settled> {
   // Its signal is made when somebody asks for it: 2 µs that most calls need not pay.
   const controller = new AbortController();
   const settled = invoke(tool, args, {

@@ -35,7 +35,10 @@ export async function openKeyRing(store: RecordStore, log: Logger): Promise<KeyR
     for (const { id, requestKeys, responseKeys } of await store.clients.list()) {
       const [current, ...previous] = responseKeys.map(keyOf);
       if (current === undefined) throw new Error(`client ${id} has no response key`);
-      next.set(id, { keys: { request: requestKeys.map(keyOf), response: [current, ...previous] }, known: true });
+      next.set(id, {
+        keys: { request: requestKeys.map(keyOf), response: [current, ...previous] },
+        known: true,
+      });
     }
     clients = next;
     version = newest;
@@ -44,7 +47,7 @@ export async function openKeyRing(store: RecordStore, log: Logger): Promise<KeyR
   await refresh();
   const timer = setInterval(() => {
     // The keys in memory stay good: better to serve with them than not at all.
-    refresh().catch((error) => log.warn({ err: error }, 'cannot read the clients'));
+    refresh().catch((error: unknown) => log.warn({ err: error }, 'cannot read the clients'));
   }, SERVER_LIMITS.clientRefreshMs);
   timer.unref();
 

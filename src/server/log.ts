@@ -4,7 +4,9 @@ function write(level: string): Logger['warn'] {
   return (fields, message) => {
     const line = { time: new Date().toISOString(), level, message, ...fields };
     // An Error has no enumerable members: its stack says what a log needs.
-    const text = JSON.stringify(line, (_name, value) => (value instanceof Error ? value.stack : value));
+    const text = JSON.stringify(line, (_name, value: unknown) =>
+      value instanceof Error ? value.stack : value,
+    );
     process.stderr.write(`${text}\n`);
   };
 }

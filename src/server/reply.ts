@@ -36,7 +36,16 @@ export function reply(
   limits: MessageLimits,
 ): Reply {
   const { ok, status, result, error } = outcome;
-  const message = { v: codec.v, request_id: requestId, ts_ms: nowMs, server_id: serverId, ok, status, result, error };
+  const message = {
+    v: codec.v,
+    request_id: requestId,
+    ts_ms: nowMs,
+    server_id: serverId,
+    ok,
+    status,
+    result,
+    error,
+  };
   const count = { members: 0 };
   const text = codec.responseText(message, count);
   if (count.members > limits.maxMembers) throw new RangeError(`the result has ${count.members} members`);

@@ -15,4 +15,10 @@ export {
   type RecordStore,
   type RequestRecord,
 } from './record-store.ts';
-export { type ClientStore, openClientStore, openSqliteStore, type SqliteOptions, type SqliteStore } from './sqlite/open.ts';
+export {
+  type ClientStore,
+  openClientStore,
+  openSqliteStore,
+  type SqliteOptions,
+  type SqliteStore,
+} from './sqlite/open.ts';

@@ -1,4 +1,9 @@
-import { createServer as createHttpServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server as HttpServer,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ProtocolError, SetupError } from '../errors/index.ts';
 import { HTTP_LIMITS } from '../limits.ts';
@@ -33,7 +38,8 @@ export interface Listener {
  */
 export async function listen(server: Server, options: ListenOptions = {}): Promise<Listener> {
   const { host = '127.0.0.1', port = 0 } = options;
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new RangeError('port must be from 0 to 65535');
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new RangeError('port must be from 0 to 65535');
   const http = createHttpServer(
     {
       headersTimeout: options.headersTimeoutMs ?? HTTP_LIMITS.headersTimeoutMs,
@@ -63,7 +69,9 @@ export async function listen(server: Server, options: ListenOptions = {}): Promi
 function bind(http: HttpServer, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     http.once('error', (error: NodeJS.ErrnoException) => {
-      reject(new SetupError(`cannot listen on ${host}:${port}: ${BIND_ERRORS[error.code ?? ''] ?? error.message}`));
+      reject(
+        new SetupError(`cannot listen on ${host}:${port}: ${BIND_ERRORS[error.code ?? ''] ?? error.message}`),
+      );
     });
     http.listen(port, host, resolve);
   });
@@ -98,7 +106,12 @@ function serve(server: Server, request: IncomingMessage, response: ServerRespons
     return;
   }
   if (!isJson(headerOf(request, 'content-type'))) {
-    return refuse(server, request, response, new ProtocolError('unsupported_media_type', `send ${JSON_TYPE}`));
+    return refuse(
+      server,
+      request,
+      response,
+      new ProtocolError('unsupported_media_type', `send ${JSON_TYPE}`),
+    );
   }
   receive(server, request, response);
 }
@@ -141,7 +154,12 @@ function tooLarge(maxMessageBytes: number): ProtocolError {
 }
 
 /** Refuses without reading the rest of the body, so the connection cannot be used again. */
-function refuse(server: Server, request: IncomingMessage, response: ServerResponse, error: ProtocolError): void {
+function refuse(
+  server: Server,
+  request: IncomingMessage,
+  response: ServerResponse,
+  error: ProtocolError,
+): void {
   request.on('error', () => {});
   response.shouldKeepAlive = false;
   send(response, server.refuse(error));
@@ -151,6 +169,11 @@ function refuse(server: Server, request: IncomingMessage, response: ServerRespon
 }
 
 function send(response: ServerResponse, { body, httpStatus }: Reply): void {
-  response.writeHead(httpStatus, ['content-type', JSON_TYPE, 'content-length', String(Buffer.byteLength(body))]);
+  response.writeHead(httpStatus, [
+    'content-type',
+    JSON_TYPE,
+    'content-length',
+    String(Buffer.byteLength(body)),
+  ]);
   response.end(body);
 }

@@ -53,7 +53,8 @@ async function* readLines(input: Readable, maxBytes: number): AsyncGenerator<Lin
     return line;
   }
 
-  for await (const chunk of input) {
+  // A stream of bytes: nobody has set an encoding on it.
+  for await (const chunk of input as AsyncIterable<Uint8Array>) {
     let rest = Buffer.from(chunk);
     for (;;) {
       const end = rest.indexOf(LINE_FEED);

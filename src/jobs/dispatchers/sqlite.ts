@@ -97,34 +97,21 @@ function createConsumer(
   { concurrency, leaseMs, onError, now, take, claimThisTurn }: ConsumerOptions,
 ): Consumer & { readonly claim: Claim } {
   const leases = new Map<string, HeldLease>();
-  let freeSlots = concurrency;
+  const slots = { free: concurrency };
   let onIdle: (() => void) | null = null;
 
   function claim(): void {
-    if (freeSlots === 0) return;
+    if (slots.free === 0) return;
     const nowMs = now();
-    for (const jobId of take(freeSlots)) {
-      const lease = newLease(jobId, nowMs + leaseMs);
+    for (const jobId of take(slots.free)) {
+      const lease = newLease(jobId, nowMs + leaseMs, slots);
       if (!queue.claim(jobId, nowMs, lease.untilMs)) continue;
-      freeSlots--;
+      slots.free--;
       // Claimable although this process runs it: its lease ran out here, unnoticed.
       leases.get(jobId)?.onLost?.();
       leases.set(jobId, lease);
       void runLeased(lease);
     }
-  }
-
-  function newLease(jobId: string, untilMs: number): HeldLease {
-    let holdsSlot = true;
-    return {
-      jobId,
-      untilMs,
-      onLost: null,
-      freeSlot() {
-        if (holdsSlot) freeSlots++;
-        holdsSlot = false;
-      },
-    };
   }
 
   async function runLeased(lease: HeldLease): Promise<void> {
@@ -171,6 +158,19 @@ function createConsumer(
         });
       }
       clearInterval(heartbeat);
+    },
+  };
+}
+
+function newLease(jobId: string, untilMs: number, slots: { free: number }): HeldLease {
+  let holdsSlot = true;
+  return {
+    jobId,
+    untilMs,
+    onLost: null,
+    freeSlot() {
+      if (holdsSlot) slots.free++;
+      holdsSlot = false;
     },
   };
 }

@@ -26,7 +26,12 @@ export function serverIdentity(serverId: string): BuiltIn {
       completed({
         server_id: serverId,
         fingerprint: caller.fingerprint(),
-        capabilities: { async: true, stateless: true, versions: VERSIONS, max_wait_ms: SERVER_LIMITS.maxWaitMs },
+        capabilities: {
+          async: true,
+          stateless: true,
+          versions: VERSIONS,
+          max_wait_ms: SERVER_LIMITS.maxWaitMs,
+        },
       }),
   });
 }

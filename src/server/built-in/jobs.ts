@@ -13,15 +13,21 @@ const STATE = z.enum(STATES);
 const JOB_ID = z.string().min(1).max(128);
 
 /** `poll_job`, `cancel_job` and `list_jobs` (docs/protocol.md §6, §7). */
-export function jobTools(store: RecordStore, dispatcher: Dispatcher, now: () => number): BuiltIn[] {
-  /** @throws ProtocolError `not_found`, the same for an unknown job and another client's (§6) */
-  async function find(id: string, clientId: string): Promise<JobRecord> {
-    const job = await store.jobs.get(id);
-    if (job === null || job.clientId !== clientId) throw new ProtocolError('not_found', 'you have no such job');
-    return job;
-  }
+export function jobTools({ jobs }: RecordStore, dispatcher: Dispatcher, now: () => number): BuiltIn[] {
+  return [pollJob(jobs), cancelJob(jobs, dispatcher, now), listJobs(jobs)];
+}
 
-  const pollJob = defineBuiltIn({
+type Jobs = RecordStore['jobs'];
+
+/** @throws ProtocolError `not_found`, the same for an unknown job and another client's (§6) */
+async function find(jobs: Jobs, id: string, clientId: string): Promise<JobRecord> {
+  const job = await jobs.get(id);
+  if (job === null || job.clientId !== clientId) throw new ProtocolError('not_found', 'you have no such job');
+  return job;
+}
+
+function pollJob(jobs: Jobs): BuiltIn {
+  return defineBuiltIn({
     name: 'poll_job',
     description: 'How a job stands: accepted, running with its progress, done with its result, or its error.',
     annotations: { title: 'Poll a job', readOnlyHint: true },
@@ -34,31 +40,37 @@ export function jobTools(store: RecordStore, dispatcher: Dispatcher, now: () => 
         .default(0)
         .describe('Hold the reply until something changes, at most this long'),
     }),
-    output: z.looseObject({}).describe('The output of the tool, or {job_id, progress, poll_after_ms} before it ends'),
-    async answer({ job_id, wait_ms = 0 }, { clientId, signal }) {
-      const job = await find(job_id, clientId);
+    output: z
+      .looseObject({})
+      .describe('The output of the tool, or {job_id, progress, poll_after_ms} before it ends'),
+    async answer({ job_id, wait_ms }, { clientId, signal }) {
+      const job = await find(jobs, job_id, clientId);
       if (isTerminal(job.state) || wait_ms === 0) return outcomeOfJob(job);
-      await within(wait_ms, signal, (ended) => store.jobs.changed(job_id, job.revision, ended));
-      return outcomeOfJob(await find(job_id, clientId));
+      await within(wait_ms, signal, (ended) => jobs.changed(job_id, job.revision, ended));
+      return outcomeOfJob(await find(jobs, job_id, clientId));
     },
   });
+}
 
-  const cancelJob = defineBuiltIn({
+function cancelJob(jobs: Jobs, dispatcher: Dispatcher, now: () => number): BuiltIn {
+  return defineBuiltIn({
     name: 'cancel_job',
     description: 'Ends a job that has not ended yet; says how it stands afterwards.',
     annotations: { title: 'Cancel a job', idempotentHint: true, destructiveHint: true },
     input: z.strictObject({ job_id: JOB_ID }),
     output: z.strictObject({ job_id: z.string(), status: STATE }),
     async answer({ job_id }, { clientId }) {
-      await find(job_id, clientId);
+      await find(jobs, job_id, clientId);
       const end = { state: 'cancelled', result: null, error: 'cancelled: by the client' } as const;
-      const state = await store.jobs.end(job_id, end, now());
+      const state = await jobs.end(job_id, end, now());
       await dispatcher.remove(job_id);
       return completed({ job_id, status: state ?? 'cancelled' });
     },
   });
+}
 
-  const listJobs = defineBuiltIn({
+function listJobs(jobs: Jobs): BuiltIn {
+  return defineBuiltIn({
     name: 'list_jobs',
     description: 'Your jobs, newest first.',
     annotations: { title: 'List jobs', readOnlyHint: true },
@@ -81,17 +93,18 @@ export function jobTools(store: RecordStore, dispatcher: Dispatcher, now: () => 
       ),
       next_cursor: z.string().nullable(),
     }),
-    async answer({ status, cursor, limit = SERVER_LIMITS.pageSize }, { clientId }) {
-      const filter = { ...(status && { state: status }), ...(cursor && { after: cursor }) };
+    async answer({ status, cursor, limit }, { clientId }) {
+      const filter = {
+        ...(status === undefined ? {} : { state: status }),
+        ...(cursor === undefined ? {} : { after: cursor }),
+      };
       // One more than asked for tells whether there is a next page.
-      const found = await store.jobs.list({ clientId, limit: limit + 1, ...filter });
+      const found = await jobs.list({ clientId, limit: limit + 1, ...filter });
       const page = found.slice(0, limit);
       const last = found.length > limit ? page.at(-1) : undefined;
       return completed({ jobs: page.map(summaryOf), next_cursor: last?.id ?? null });
     },
   });
-
-  return [pollJob, cancelJob, listJobs];
 }
 
 /**

@@ -52,7 +52,9 @@ function findDriver(): OpenDatabase {
     const { DatabaseSync } = builtIn as { DatabaseSync: new (path: string) => Database };
     return (path) => new DatabaseSync(path);
   }
-  throw new SetupError('no SQLite for this Node: run "npm install better-sqlite3@12", or use Node 22.13 or later');
+  throw new SetupError(
+    'no SQLite for this Node: run "npm install better-sqlite3@12", or use Node 22.13 or later',
+  );
 }
 
 function load(name: string): unknown {

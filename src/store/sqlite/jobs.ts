@@ -1,4 +1,4 @@
-import { createChanges } from '../changes.ts';
+import { type Changes, createChanges } from '../changes.ts';
 import { jobIdPrefix } from '../job-id.ts';
 import {
   type Attempt,
@@ -24,22 +24,45 @@ export function createJobRecords(
   requests: Pick<RequestStatements, 'find'>,
 ): JobRecords {
   const changes = createChanges();
+  const change = createChange(turn, rows, changes);
+  return {
+    ...createReads(db, turn, rows),
+    ...createAttempts(turn, rows, change),
+    create: (job) =>
+      turn.write(() => {
+        const { clientId, requestId } = job.request;
+        const known = rows.findByRequest(clientId, requestId);
+        if (known !== null) return toRequest(known);
+        const direct = requests.find(clientId, requestId);
+        if (direct !== null) return direct;
+        rows.insert(newRow(job));
+        queue.onCreated?.(job.id);
+        return null;
+      }),
+    end: (id, end, nowMs) =>
+      turn.write(() => {
+        const row = rows.find(id);
+        if (row === null) return null;
+        if (!isTerminal(row.state))
+          change(row, nowMs, { ...endValues(row, end, nowMs), fence: row.fence + 1 });
+        return row.state;
+      }),
+    async changed(id, afterRevision, signal) {
+      // Look and wait in one go: a change between the caller's read and now must not be missed.
+      const row = rows.find(id);
+      if (row !== null && row.revision <= afterRevision) await changes.next(id, signal);
+    },
+    onChange: (listener) => changes.listen(listener),
+    remove: (id) => turn.write(() => rows.remove(id)),
+  };
+}
+
+/** One change of a row that a client can see. */
+type Change = (row: JobRow, nowMs: number, values: Partial<JobRow>) => void;
+
+function createChange(turn: Turn, rows: JobRows, changes: Changes): Change {
   /** Rows that changed in this turn. */
   let hints: Set<JobRow> | null = null;
-  const list = db.prepare(`
-    SELECT ${JOB_COLUMNS} FROM jobs WHERE id > ? AND id < ? AND client_id = ? ORDER BY id DESC LIMIT ?`);
-  const listByState = db.prepare(`
-    SELECT ${JOB_COLUMNS} FROM jobs WHERE id > ? AND id < ? AND client_id = ? AND state = ? ORDER BY id DESC LIMIT ?`);
-  const due = db.prepare(`SELECT ${JOB_COLUMNS} FROM jobs WHERE due_ms <= ? ORDER BY due_ms LIMIT ?`);
-
-  /** One change of a row that a client can see. */
-  function change(row: JobRow, nowMs: number, values: Partial<JobRow>): void {
-    Object.assign(row, values);
-    row.revision++;
-    row.updatedMs = nowMs;
-    rows.touch(row);
-    hint(row);
-  }
 
   /** Tells of the row once, when this turn is on disk. */
   function hint(row: JobRow): void {
@@ -56,41 +79,22 @@ export function createJobRecords(
     hints.add(row);
   }
 
-  /** The row, if the fence is that of its newest attempt and the attempt still runs. */
-  function held({ jobId, number }: Fence): JobRow | null {
-    const row = rows.find(jobId);
-    return row !== null && row.fence === number && row.state === 'running' ? row : null;
-  }
+  return (row, nowMs, values) => {
+    Object.assign(row, values);
+    row.revision++;
+    row.updatedMs = nowMs;
+    rows.touch(row);
+    hint(row);
+  };
+}
 
-  /** Changes the row under the fence; `false` without it. */
-  function changeHeld(fence: Fence, nowMs: number, values: (row: JobRow) => Partial<JobRow>): Promise<boolean> {
-    return turn.write(() => {
-      const row = held(fence);
-      if (row === null) return false;
-      change(row, nowMs, values(row));
-      return true;
-    });
-  }
-
-  function beginAttempt(id: string, nowMs: number): Attempt | null {
-    const row = rows.find(id);
-    if (row === null || isTerminal(row.state)) return null;
-    change(row, nowMs, { state: 'running', fence: row.fence + 1, attempt: row.attempt + 1 });
-    return toAttempt(row);
-  }
-
+function createReads(db: Database, turn: Turn, rows: JobRows): Pick<JobRecords, 'get' | 'list' | 'due'> {
+  const list = db.prepare(`
+    SELECT ${JOB_COLUMNS} FROM jobs WHERE id > ? AND id < ? AND client_id = ? ORDER BY id DESC LIMIT ?`);
+  const listByState = db.prepare(`
+    SELECT ${JOB_COLUMNS} FROM jobs WHERE id > ? AND id < ? AND client_id = ? AND state = ? ORDER BY id DESC LIMIT ?`);
+  const due = db.prepare(`SELECT ${JOB_COLUMNS} FROM jobs WHERE due_ms <= ? ORDER BY due_ms LIMIT ?`);
   return {
-    create: (job) =>
-      turn.write(() => {
-        const { clientId, requestId } = job.request;
-        const known = rows.findByRequest(clientId, requestId);
-        if (known !== null) return toRequest(known);
-        const direct = requests.find(clientId, requestId);
-        if (direct !== null) return direct;
-        rows.insert(newRow(job));
-        queue.onCreated?.(job.id);
-        return null;
-      }),
     get: (id) =>
       turn.read(() => {
         const row = rows.find(id);
@@ -101,23 +105,54 @@ export function createJobRecords(
         const prefix = jobIdPrefix(clientId);
         const range = [prefix, after ?? `${prefix}~`, clientId] as const;
         const found =
-          state === undefined ? rows.select(list, ...range, limit) : rows.select(listByState, ...range, state, limit);
+          state === undefined
+            ? rows.select(list, ...range, limit)
+            : rows.select(listByState, ...range, state, limit);
         return found.map(toRecord);
       }),
+    due: (nowMs, limit) =>
+      turn.read(() => rows.select(due, nowMs, limit).map(({ id, state }) => ({ id, state }))),
+  };
+}
+
+/** The verbs of a worker: begin an attempt, then write under its fence. */
+function createAttempts(
+  turn: Turn,
+  rows: JobRows,
+  change: Change,
+): Pick<JobRecords, 'begin' | 'progress' | 'finish' | 'release'> {
+  /** Changes the row if the fence is that of its newest attempt and the attempt still runs. */
+  function changeHeld(
+    fence: Fence,
+    nowMs: number,
+    values: (row: JobRow) => Partial<JobRow>,
+  ): Promise<boolean> {
+    return turn.write(() => {
+      const row = rows.find(fence.jobId);
+      if (row === null || row.fence !== fence.number || row.state !== 'running') return false;
+      change(row, nowMs, values(row));
+      return true;
+    });
+  }
+
+  return {
     begin(id, nowMs) {
       // A job that nobody has been promised yet may start before it is on disk: if it brings the process
       // down there is nothing to run again. Any other attempt must be counted first, or a job that
       // crashes its worker would be taken up for ever.
-      const unpromised = rows.isNew(id);
+      const isPromised = !rows.isNew(id);
       let attempt: Attempt | null = null;
       const begun = turn.write(() => {
-        attempt = beginAttempt(id, nowMs);
+        const row = rows.find(id);
+        if (row === null || isTerminal(row.state)) return null;
+        change(row, nowMs, { state: 'running', fence: row.fence + 1, attempt: row.attempt + 1 });
+        attempt = toAttempt(row);
         return attempt;
       });
-      if (!unpromised || attempt === null) return begun;
-      // Nobody waits for the commit: if it fails there is no such job.
+      if (isPromised) return begun;
+      // If this turn fails, so does every write of the attempt.
       begun.catch(() => {});
-      return Promise.resolve<Attempt>(attempt);
+      return Promise.resolve(attempt);
     },
     progress: (fence, progress, nowMs) => changeHeld(fence, nowMs, () => ({ progress })),
     finish: (fence, end, nowMs) => changeHeld(fence, nowMs, (row) => endValues(row, end, nowMs)),
@@ -127,21 +162,6 @@ export function createJobRecords(
         fence: row.fence + 1,
         attempt: counted ? row.attempt : row.attempt - 1,
       })),
-    end: (id, end, nowMs) =>
-      turn.write(() => {
-        const row = rows.find(id);
-        if (row === null) return null;
-        if (!isTerminal(row.state)) change(row, nowMs, { ...endValues(row, end, nowMs), fence: row.fence + 1 });
-        return row.state;
-      }),
-    async changed(id, afterRevision, signal) {
-      // Look and wait in one go: a change between the caller's read and now must not be missed.
-      const row = rows.find(id);
-      if (row !== null && row.revision <= afterRevision) await changes.next(id, signal);
-    },
-    onChange: (listener) => changes.listen(listener),
-    due: (nowMs, limit) => turn.read(() => rows.select(due, nowMs, limit).map(({ id, state }) => ({ id, state }))),
-    remove: (id) => turn.write(() => rows.remove(id)),
   };
 }
 
@@ -184,5 +204,15 @@ function toRecord(row: JobRow): JobRecord {
 function toAttempt({ id, fence, clientId, requestId, attempt, spec }: JobRow): Attempt {
   const { tool, args, attempts, backoffMs, deadlineMs } = spec;
   const number = fence;
-  return { fence: { jobId: id, number }, clientId, requestId, tool, args, attempt, attempts, backoffMs, deadlineMs };
+  return {
+    fence: { jobId: id, number },
+    clientId,
+    requestId,
+    tool,
+    args,
+    attempt,
+    attempts,
+    backoffMs,
+    deadlineMs,
+  };
 }

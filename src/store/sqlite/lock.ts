@@ -21,9 +21,13 @@ export function lockDirectory(dir: string): () => void {
     const reason = error instanceof Error ? error.message : String(error);
     // The words of SQLITE_BUSY, the same in every driver.
     if (reason.includes('database is locked')) {
-      throw new SetupError(`${dir} belongs to another running server: stop that one, or choose another --data`);
+      throw new SetupError(
+        `${dir} belongs to another running server: stop that one, or choose another --data`,
+      );
     }
-    throw new SetupError(`cannot write to ${dir}: ${reason}; choose another --data or correct its permissions`);
+    throw new SetupError(
+      `cannot write to ${dir}: ${reason}; choose another --data or correct its permissions`,
+    );
   }
   const lock = db;
   return () => lock.close();

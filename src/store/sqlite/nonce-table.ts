@@ -83,7 +83,12 @@ function isEmpty(words: Uint32Array, at: number): boolean {
 function find({ words, mask }: Shard, key: NonceKey): number {
   for (let slot = key[1] & mask; ; slot = (slot + 1) & mask) {
     const at = slot * WORDS;
-    if (words[at] === key[0] && words[at + 1] === key[1] && words[at + 2] === key[2] && words[at + 3] === key[3]) {
+    if (
+      words[at] === key[0] &&
+      words[at + 1] === key[1] &&
+      words[at + 2] === key[2] &&
+      words[at + 3] === key[3]
+    ) {
       return -1;
     }
     if (isEmpty(words, at)) return at;

@@ -38,34 +38,10 @@ const GENERATIONS_PER_WINDOW = 2;
  * journal that survives kill -9. A claim resolves when its turn's journal entries are written.
  */
 export function openNonceGuard(options: NonceGuardOptions): NonceGuard {
-  const { dir, window, maxNonces, now } = options;
-  const windowMs = window.maxPastMs + window.maxFutureMs;
-  const spanMs = Math.ceil(windowMs / GENERATIONS_PER_WINDOW);
-  // Oldest first; the last one takes what comes.
-  const generations = listJournals(dir).map(openGeneration);
+  const { maxNonces, distrustUntilMs, now } = options;
+  const generations = openGenerations(options);
   let flushing: Promise<true> | null = null;
   let closed = false;
-
-  function openGeneration(startMs: number): Generation {
-    const table = createNonceTable();
-    return { startMs, table, journal: openJournal(dir, startMs, (key) => table.add(key)) };
-  }
-
-  /** The generation of this moment; drops those whose last nonce has left the window. */
-  function current(nowMs: number): Generation {
-    while (generations[0] !== undefined && generations[0].startMs + spanMs + windowMs <= nowMs) {
-      generations.shift()?.journal.remove();
-    }
-    const newest = generations.at(-1);
-    if (newest !== undefined && nowMs < newest.startMs + spanMs) return newest;
-    const next = openGeneration(nowMs);
-    generations.push(next);
-    return next;
-  }
-
-  function total(measure: (generation: Generation) => number): number {
-    return generations.reduce((sum, generation) => sum + measure(generation), 0);
-  }
 
   /** One write per event-loop turn; those who claimed in it share the promise. */
   function flushed(): Promise<true> {
@@ -73,7 +49,7 @@ export function openNonceGuard(options: NonceGuardOptions): NonceGuard {
       setImmediate(() => {
         flushing = null;
         try {
-          for (const { journal } of generations) journal.flush();
+          for (const { journal } of generations.live) journal.flush();
           resolve(true);
         } catch {
           reject(busy('the nonce cannot be stored', 1_000));
@@ -84,27 +60,27 @@ export function openNonceGuard(options: NonceGuardOptions): NonceGuard {
   }
 
   function add(key: NonceKey, nowMs: number): boolean {
-    const generation = current(nowMs);
-    for (const { table } of generations) if (table.has(key)) return false;
-    if (total(({ table }) => table.size) >= maxNonces) throw busy('too many nonces are live', spanMs);
-    generation.table.add(key);
-    generation.journal.append(key);
+    const { table, journal } = generations.current(nowMs);
+    if (generations.live.some((generation) => generation.table.has(key))) return false;
+    if (generations.total('size') >= maxNonces) throw busy('too many nonces are live', generations.spanMs);
+    table.add(key);
+    journal.append(key);
     return true;
   }
 
   return {
     get size() {
-      return total(({ table }) => table.size);
+      return generations.total('size');
     },
     get bytes() {
-      return total(({ table }) => table.bytes);
+      return generations.total('bytes');
     },
     claim(clientId, nonce, tsMs) {
       try {
         if (closed) throw busy('the server is shutting down', 1_000);
         const nowMs = now();
-        if (tsMs <= options.distrustUntilMs) {
-          throw busy('recovering from a power cut', Math.max(0, options.distrustUntilMs - nowMs) + 1);
+        if (tsMs <= distrustUntilMs) {
+          throw busy('recovering from a power cut', Math.max(0, distrustUntilMs - nowMs) + 1);
         }
         return add(keyOf(clientId, nonce), nowMs) ? flushed() : SEEN_BEFORE;
       } catch (error) {
@@ -113,11 +89,42 @@ export function openNonceGuard(options: NonceGuardOptions): NonceGuard {
     },
     close() {
       closed = true;
-      for (const { journal } of generations) {
+      for (const { journal } of generations.live.splice(0)) {
         journal.flush();
         journal.close();
       }
-      generations.length = 0;
+    },
+  };
+}
+
+function openGenerations({ dir, window }: NonceGuardOptions) {
+  const windowMs = window.maxPastMs + window.maxFutureMs;
+  const spanMs = Math.ceil(windowMs / GENERATIONS_PER_WINDOW);
+  // Oldest first; the last one takes what comes.
+  const live = listJournals(dir).map(openGeneration);
+
+  function openGeneration(startMs: number): Generation {
+    const table = createNonceTable();
+    return { startMs, table, journal: openJournal(dir, startMs, (key) => table.add(key)) };
+  }
+
+  return {
+    live,
+    spanMs,
+    /** The generation of this moment; drops those whose last nonce has left the window. */
+    current(nowMs: number): Generation {
+      while (live[0] !== undefined && live[0].startMs + spanMs + windowMs <= nowMs)
+        live.shift()?.journal.remove();
+      const newest = live.at(-1);
+      if (newest !== undefined && nowMs < newest.startMs + spanMs) return newest;
+      const next = openGeneration(nowMs);
+      live.push(next);
+      return next;
+    },
+    total(measure: 'size' | 'bytes'): number {
+      let sum = 0;
+      for (const { table } of live) sum += table[measure];
+      return sum;
     },
   };
 }

@@ -135,7 +135,9 @@ function openFile(options: SqliteOptions): OpenFile {
     migrate(db);
   } catch (error) {
     if (error instanceof SetupError) throw error;
-    throw new SetupError(`cannot use ${path}: ${reasonOf(error)}; choose another --data or correct its permissions`);
+    throw new SetupError(
+      `cannot use ${path}: ${reasonOf(error)}; choose another --data or correct its permissions`,
+    );
   }
   try {
     const meta = createMeta(db);
@@ -160,7 +162,9 @@ function resolveServerId(meta: Meta, { dir, serverId, defaultServerId }: SqliteO
     throw new SetupError(`${dir} has no server id yet: name one with --server-id`);
   }
   if (known !== null && known !== wanted) {
-    throw new SetupError(`${dir} belongs to server "${known}", not "${wanted}": use that --server-id or another --data`);
+    throw new SetupError(
+      `${dir} belongs to server "${known}", not "${wanted}": use that --server-id or another --data`,
+    );
   }
   if (known === null) meta.set('server_id', wanted);
   return wanted;

@@ -40,9 +40,15 @@ export function prepareRequests(db: Database, rows: JobRows): RequestStatements 
   return { claim, find, findJob };
 }
 
-export function createRequestRecords(db: Database, turn: Turn, statements: RequestStatements): RequestRecords {
+export function createRequestRecords(
+  db: Database,
+  turn: Turn,
+  statements: RequestStatements,
+): RequestRecords {
   const setOutcome = db.prepare('UPDATE requests SET outcome = ? WHERE client_id = ? AND request_id = ?');
-  const remove = db.prepare('DELETE FROM requests WHERE client_id = ? AND request_id = ? AND outcome IS NULL');
+  const remove = db.prepare(
+    'DELETE FROM requests WHERE client_id = ? AND request_id = ? AND outcome IS NULL',
+  );
   const removeExpired = db.prepare(`
     DELETE FROM requests WHERE (client_id, request_id) IN
       (SELECT client_id, request_id FROM requests WHERE expires_ms <= ? LIMIT ?)`);

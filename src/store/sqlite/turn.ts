@@ -1,6 +1,6 @@
-import { fdatasync, fdatasyncSync } from 'node:fs';
 import { StoreError } from '../../errors/index.ts';
 import type { Database } from './driver.ts';
+import { createFlusher } from './flusher.ts';
 
 /**
  * One commit per event-loop turn, and one disk flush for all commits that wait for it.
@@ -30,38 +30,26 @@ export interface Unflushed {
   reset(): void;
 }
 
-interface Open {
+/** The transaction of one turn, and those who wait for it. */
+export interface OpenTurn {
   readonly done: Promise<void>;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
   readonly before: (() => void)[];
   readonly after: (() => void)[];
+  /** Calls back and resolves, or rejects. */
+  settle(error: StoreError | null): void;
 }
 
 /** @param log descriptor of SQLite's write-ahead log */
 export function createTurn(db: Database, log: number, unflushed: Unflushed): Turn {
-  const begin = db.prepare('BEGIN IMMEDIATE');
-  const commit = db.prepare('COMMIT');
-  const rollback = db.prepare('ROLLBACK');
-  const totalChanges = db.prepare('SELECT total_changes() AS total');
-  /** As of the last commit: what differs from it has still to be flushed. */
-  let changesCommitted = 0;
-  let open: Open | null = null;
-  /** Committed, and waiting for the next flush. */
-  let committed: Open[] = [];
-  let flushing: readonly Open[] = [];
-  /** Why nothing more can be written. */
-  let ended: StoreError | null = null;
+  const transaction = prepareTransaction(db);
+  const flusher = createFlusher(log);
+  let open: OpenTurn | null = null;
 
-  function join(): Open {
+  function join(): OpenTurn {
     if (open !== null) return open;
-    if (ended !== null) throw ended;
-    try {
-      begin.run();
-    } catch (error) {
-      throw new StoreError('the store cannot be written', { cause: error });
-    }
-    open = newOpen();
+    if (flusher.ended !== null) throw flusher.ended;
+    transaction.begin();
+    open = newTurn();
     setImmediate(end);
     return open;
   }
@@ -74,50 +62,12 @@ export function createTurn(db: Database, log: number, unflushed: Unflushed): Tur
       for (const callback of turn.before) callback();
       unflushed.flush();
       open = null;
-      commit.run();
+      flusher.add(turn, transaction.commit());
     } catch (error) {
       open = null;
-      tryRollback();
+      transaction.rollback();
       unflushed.reset();
-      turn.reject(new StoreError('the store cannot be written', { cause: error }));
-      return;
-    }
-    const changes = Number(totalChanges.get()?.['total']);
-    const mustFlush = changes !== changesCommitted || committed.length > 0 || flushing.length > 0;
-    changesCommitted = changes;
-    // A turn that found nothing to do, such as a look into an empty queue, leaves the disk alone.
-    if (!mustFlush) return settle([turn], null);
-    committed.push(turn);
-    if (flushing.length === 0) flush();
-  }
-
-  function flush(): void {
-    flushing = committed;
-    committed = [];
-    fdatasync(log, (error) => {
-      if (ended !== null) return;
-      // What a failed flush has lost no later one brings back: only a restart reads what is really there.
-      if (error !== null) ended = new StoreError('the disk failed: restart the server', { cause: error });
-      const flushed = flushing;
-      flushing = [];
-      if (committed.length > 0) flush();
-      settle(flushed, ended);
-    });
-  }
-
-  function settle(turns: readonly Open[], error: StoreError | null): void {
-    for (const turn of turns) {
-      if (error !== null) turn.reject(error);
-      else for (const callback of turn.after) callback();
-      turn.resolve();
-    }
-  }
-
-  function tryRollback(): void {
-    try {
-      rollback.run();
-    } catch {
-      // SQLite has rolled back by itself, as it does when the disk is full.
+      turn.settle(new StoreError('the store cannot be written', { cause: error }));
     }
   }
 
@@ -133,7 +83,7 @@ export function createTurn(db: Database, log: number, unflushed: Unflushed): Tur
     },
     async read(work) {
       const value = work();
-      await (open ?? committed.at(-1) ?? flushing.at(-1))?.done;
+      await (open ?? flusher.newest)?.done;
       return value;
     },
     beforeCommit(callback) {
@@ -144,14 +94,44 @@ export function createTurn(db: Database, log: number, unflushed: Unflushed): Tur
     },
     close() {
       end();
-      ended ??= new StoreError('the store is closed');
-      fdatasyncSync(log);
-      settle([...flushing, ...committed], null);
+      flusher.close();
     },
   };
 }
 
-function newOpen(): Open {
+function prepareTransaction(db: Database) {
+  const begin = db.prepare('BEGIN IMMEDIATE');
+  const commit = db.prepare('COMMIT');
+  const rollback = db.prepare('ROLLBACK');
+  const totalChanges = db.prepare('SELECT total_changes() AS total');
+  let changesBefore = 0;
+  return {
+    begin(): void {
+      try {
+        begin.run();
+      } catch (error) {
+        throw new StoreError('the store cannot be written', { cause: error });
+      }
+    },
+    /** Did the transaction change anything? A look into an empty queue does not. */
+    commit(): boolean {
+      commit.run();
+      const changes = Number(totalChanges.get()?.['total']);
+      const changed = changes !== changesBefore;
+      changesBefore = changes;
+      return changed;
+    },
+    rollback(): void {
+      try {
+        rollback.run();
+      } catch {
+        // SQLite has rolled back by itself, as it does when the disk is full.
+      }
+    },
+  };
+}
+
+function newTurn(): OpenTurn {
   let resolve = (): void => {};
   let reject = (_error: unknown): void => {};
   const done = new Promise<void>((yes, no) => {
@@ -160,5 +140,15 @@ function newOpen(): Open {
   });
   // Writers that do not wait must not bring the process down; those that do see the rejection.
   done.catch(() => {});
-  return { done, resolve, reject, before: [], after: [] };
+  const after: (() => void)[] = [];
+  return {
+    done,
+    before: [],
+    after,
+    settle(error) {
+      if (error !== null) return reject(error);
+      for (const callback of after) callback();
+      return resolve();
+    },
+  };
 }

@@ -1,0 +1,76 @@
+import { ProtocolError } from '../errors/index.ts';
+import { JOB_LIMITS } from '../limits.ts';
+import type { Attempt, JobEnd, RecordStore } from '../store/index.ts';
+import type { Logger, Settled } from '../tools/index.ts';
+import { canonicalize, type JsonObject } from '../wire/index.ts';
+import type { Verdict } from './dispatcher.ts';
+
+/** Why an attempt was aborted from outside. */
+export const REASONS = {
+  shutdown: new ProtocolError('busy', 'the server shuts down'),
+  takenOver: new ProtocolError('busy', 'another worker took the job over'),
+  ended: new ProtocolError('cancelled', 'the job has ended'),
+  expired: new ProtocolError('deadline_exceeded', 'the job did not end in time'),
+} as const;
+
+/** Records how an attempt ended, and says what becomes of the job in the queue. */
+export interface Settler {
+  /** @param why one of the reasons above, if the attempt was aborted */
+  settle(attempt: Attempt, settled: Settled, why: ProtocolError | null): Promise<Verdict>;
+  fail(attempt: Attempt, message: string): Promise<Verdict>;
+  /** Back to the queue as if the attempt had not been. */
+  giveBack(attempt: Attempt, retryAfterMs: number, why: string): Promise<Verdict>;
+}
+
+export function createSettler({ jobs }: RecordStore, log: Logger, now: () => number): Settler {
+  async function finish(attempt: Attempt, end: JobEnd): Promise<Verdict> {
+    if (!(await jobs.finish(attempt.fence, end, now()))) {
+      log.info(
+        { job_id: attempt.fence.jobId },
+        'the job had ended or gone to another worker: its outcome is dropped',
+      );
+    }
+    return 'done';
+  }
+
+  async function retry(attempt: Attempt): Promise<Verdict> {
+    const released = await jobs.release(attempt.fence, true, now());
+    const backoffMs = attempt.backoffMs * 2 ** (attempt.attempt - 1);
+    return released ? { retryAfterMs: Math.min(backoffMs, JOB_LIMITS.maxBackoffMs) } : 'done';
+  }
+
+  async function giveBack(attempt: Attempt, retryAfterMs: number, why: string): Promise<Verdict> {
+    const released = await jobs.release(attempt.fence, false, now());
+    log.warn({ job_id: attempt.fence.jobId, why }, 'job goes back to the queue');
+    return released ? { retryAfterMs } : 'done';
+  }
+
+  return {
+    giveBack,
+    fail: (attempt, message) => finish(attempt, failed(message)),
+    settle(attempt, settled, why) {
+      if (settled.ok) return finish(attempt, succeeded(settled.result));
+      // Whoever took the job over, or ended it, has written how it goes on.
+      if (why === REASONS.takenOver || why === REASONS.ended) return Promise.resolve('done');
+      if (why === REASONS.shutdown) return giveBack(attempt, 0, 'shutdown');
+      if (why === REASONS.expired)
+        return finish(attempt, { state: 'expired', result: null, error: why.text });
+      const { error, retryable } = settled;
+      if (retryable && attempt.attempt < attempt.attempts) return retry(attempt);
+      return finish(attempt, failed(error.code === 'job_failed' ? error.message : error.text));
+    },
+  };
+}
+
+function failed(message: string): JobEnd {
+  return { state: 'failed', result: null, error: `job_failed: ${message}` };
+}
+
+function succeeded(result: Readonly<Record<string, unknown>>): JobEnd {
+  try {
+    // Parsing the canonical text back gives exactly what a client will be sent.
+    return { state: 'succeeded', result: JSON.parse(canonicalize(result)) as JsonObject, error: null };
+  } catch (error) {
+    return failed(`the result cannot be sent: ${error instanceof Error ? error.message : 'not JSON'}`);
+  }
+}

@@ -1,0 +1,178 @@
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createSqliteDispatcher } from '../../src/jobs/index.ts';
+import { type Database, openDatabase } from '../../src/store/sqlite/driver.ts';
+import { START_MS } from '../support/clock.ts';
+import { newJob, newRequest } from './new-records.ts';
+import { openStore } from './open.ts';
+
+/** Another connection to the file: it sees what is committed and nothing else. */
+function lookAt(dir: string): Database {
+  const db = openDatabase(join(dir, 'waybill.db'));
+  onTestFinished(() => {
+    db.close();
+  });
+  return db;
+}
+
+function count(db: Database, table: 'clients' | 'jobs' | 'requests'): number {
+  return Number(db.prepare(`SELECT count(*) AS n FROM ${table}`).get()?.['n']);
+}
+
+const client = (id: string) => ({ id, requestKeys: ['q'], responseKeys: ['p'], createdMs: START_MS });
+
+/** How the promises ended. */
+async function ends(promises: readonly Promise<unknown>[]): Promise<('fulfilled' | 'rejected')[]> {
+  return (await Promise.allSettled(promises)).map(({ status }) => status);
+}
+
+describe('a write resolves only when it is committed', () => {
+  test('all writes of one event-loop turn are one transaction', async () => {
+    const store = openStore();
+    const file = lookAt(store.dir);
+    const writes = [
+      store.requests.claim(newRequest()),
+      store.jobs.create(newJob()),
+      store.clients.add(client('a')),
+    ];
+    expect([count(file, 'requests'), count(file, 'jobs'), count(file, 'clients')]).toEqual([0, 0, 0]);
+    await Promise.any(writes);
+    expect([count(file, 'requests'), count(file, 'jobs'), count(file, 'clients')]).toEqual([1, 1, 1]);
+    await Promise.all(writes);
+  });
+
+  test('a read does not resolve before what it saw is committed', async () => {
+    const store = openStore();
+    const file = lookAt(store.dir);
+    const job = newJob();
+    const order: string[] = [];
+    const write = store.jobs.create(job).then(() => order.push('write'));
+    const read = store.jobs.get(job.id).then((record) => {
+      order.push('read');
+      return [record?.id, count(file, 'jobs')];
+    });
+    expect(await read).toEqual([job.id, 1]);
+    await write;
+    expect(order).toEqual(['write', 'read']);
+  });
+
+  test('what is pending is written at close', async () => {
+    const store = openStore();
+    const { dir } = store;
+    const job = newJob();
+    const written = store.jobs.create(job);
+    await store.close();
+    await written;
+    expect((await openStore({ dir }).jobs.get(job.id))?.id).toBe(job.id);
+  });
+
+  test('a store that is closed refuses writes and reads', async () => {
+    const store = openStore();
+    const { id } = newJob();
+    await store.close();
+    await expect(store.clients.add(client('a'))).rejects.toThrow();
+    await expect(store.jobs.get(id)).rejects.toThrow();
+    await expect(store.ping()).rejects.toThrow();
+    await expect(store.nonces.claim('a', 'nonce-01', START_MS)).rejects.toMatchObject({ code: 'busy' });
+  });
+});
+
+/** Makes every insert into a table fail: the statement alone, or with it the whole transaction. */
+function refuseInserts(file: Database, table: string, how: 'ABORT' | 'ROLLBACK'): () => void {
+  file.exec(
+    `CREATE TRIGGER refuse BEFORE INSERT ON ${table} BEGIN SELECT RAISE(${how}, 'refused by the test'); END`,
+  );
+  return () => file.exec('DROP TRIGGER refuse');
+}
+
+describe.each(['ABORT', 'ROLLBACK'] as const)('a turn that cannot be committed (%s)', (how) => {
+  test.each(['requests', 'jobs', 'clients'] as const)(
+    'rejects all its writes and leaves none of them, whichever failed: %s',
+    async (table) => {
+      const store = openStore();
+      const file = lookAt(store.dir);
+      const known = newJob();
+      await store.jobs.create(known);
+      const allow = refuseInserts(file, table, how);
+      const requests = [newRequest(), newRequest()] as const;
+      const jobs = [newJob(), newJob()] as const;
+      const writes = [
+        ...[store.requests.claim(requests[0]), store.jobs.create(jobs[0]), store.clients.add(client('a'))],
+        store.jobs.begin(known.id, START_MS),
+        ...[store.requests.claim(requests[1]), store.jobs.create(jobs[1]), store.clients.add(client('b'))],
+      ];
+      const reads = [store.jobs.get(jobs[0].id), store.jobs.get(jobs[1].id)];
+      const ended = await ends(writes);
+      await Promise.allSettled(reads);
+      allow();
+
+      // Each write is there if and only if its promise said so.
+      expect(ended).toContain('rejected');
+      const there = [
+        await store.requests.find('agent-a', requests[0].requestId),
+        await store.jobs.get(jobs[0].id),
+        (await store.clients.list()).find(({ id }) => id === 'a'),
+        (await store.jobs.get(known.id))?.state === 'running' || null,
+        await store.requests.find('agent-a', requests[1].requestId),
+        await store.jobs.get(jobs[1].id),
+        (await store.clients.list()).find(({ id }) => id === 'b'),
+      ].map((found) => (found === null || found === undefined ? 'rejected' : 'fulfilled'));
+      expect(there).toEqual(ended);
+      const inFile = count(file, 'requests') + count(file, 'jobs') + count(file, 'clients');
+      const kept = ended.filter((end, i) => end === 'fulfilled' && i !== 3).length;
+      expect(inFile).toBe(1 + kept);
+    },
+  );
+
+  test('rejects reads of what it would have written', async () => {
+    const store = openStore();
+    const allow = refuseInserts(lookAt(store.dir), 'jobs', how);
+    const job = newJob();
+    const created = store.jobs.create(job);
+    const read = store.jobs.get(job.id);
+    expect(await ends([created, read])).toEqual(['rejected', 'rejected']);
+    allow();
+    expect(await store.jobs.get(job.id)).toBeNull();
+  });
+
+  test('does not spoil the next one: writes, changes and the queue go on', async () => {
+    const store = openStore();
+    const dispatcher = createSqliteDispatcher(store, () => START_MS);
+    const taken: string[] = [];
+    const errors: unknown[] = [];
+    const consumer = dispatcher.consume(
+      async (id) => {
+        taken.push(id);
+        const attempt = await store.jobs.begin(id, START_MS);
+        if (attempt !== null)
+          await store.jobs.finish(attempt.fence, { state: 'succeeded', result: {}, error: null }, START_MS);
+        return 'done';
+      },
+      { concurrency: 4, leaseMs: 10_000, onError: (error) => errors.push(error) },
+    );
+    await store.ping();
+    const known = newJob({ id: 'job_known' });
+    const file = lookAt(store.dir);
+    for (const table of ['jobs', 'requests'] as const) {
+      const allow = refuseInserts(file, table, how);
+      const bad = [
+        store.requests.claim(newRequest()),
+        store.jobs.create(newJob()),
+        store.requests.claim(newRequest()),
+      ];
+      expect(await ends(bad)).toContain('rejected');
+      allow();
+    }
+
+    const heard: string[] = [];
+    store.jobs.onChange((id, state) => heard.push(`${id} ${state}`));
+    taken.length = 0;
+    await store.jobs.create(known);
+    const { revision = 0 } = (await store.jobs.get(known.id)) ?? {};
+    await store.jobs.changed(known.id, revision, AbortSignal.timeout(20_000));
+    await consumer.stop();
+    expect((await store.jobs.get(known.id))?.state).toBe('succeeded');
+    expect(taken).toEqual([known.id]);
+    expect(heard.at(-1)).toBe('job_known succeeded');
+  });
+});
