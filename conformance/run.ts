@@ -17,7 +17,7 @@ usage: run.ts --credential FILE [--url http://host:port/call] [--only TEXT] [--j
 
   --credential FILE  JSON with client_id, server_id, url, request_key, response_key
   --url URL          instead of the url of the credential
-  --only TEXT        only cases whose suite or name contains the text
+  --only TEXT        only cases whose line contains the text
   --json             one JSON document instead of lines
 
 exit code: 0 nothing failed, 1 something failed, 2 could not be run
@@ -84,13 +84,14 @@ async function toolsOf(credential: Credential): Promise<ReadonlySet<string>> {
       if (error instanceof Failure) return names;
       throw error;
     }
-    // Whatever is not in this form names no tools.
-    const { tools = [], next_cursor } = (reply.result ?? {}) as {
-      tools?: { name: string }[];
-      next_cursor?: unknown;
-    };
-    for (const { name } of tools) names.add(name);
-    args = typeof next_cursor === 'string' && tools.length > 0 ? { cursor: next_cursor } : null;
+    const tools: unknown = Reflect.get(Object(reply.result), 'tools');
+    const cursor: unknown = Reflect.get(Object(reply.result), 'next_cursor');
+    const before = names.size;
+    for (const tool of Array.isArray(tools) ? tools : []) {
+      names.add(String(Reflect.get(Object(tool), 'name')));
+    }
+    // A page without news ends it, whatever its cursor says.
+    args = typeof cursor === 'string' && names.size > before ? { cursor } : null;
   }
   return names;
 }
@@ -117,7 +118,7 @@ async function main(argv: string[]): Promise<number> {
   const broken = selfCheck();
   if (broken !== null) throw new UsageError(`the runner itself does not hold to ${broken}`);
   const cases = allCases(credential, await toolsOf(credential));
-  const chosen = cases.filter(({ suite, name }) => `${suite} ${name}`.includes(only));
+  const chosen = cases.filter(({ suite, name }) => `${suite}: ${name}`.includes(only));
   if (chosen.length === 0) throw new UsageError(`no case contains ${JSON.stringify(only)}`);
   const judged: Judged[] = [];
   for (const one of chosen) {

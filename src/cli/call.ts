@@ -18,8 +18,7 @@ export function addCall(program: Command): void {
   const command = addVerb(program, 'call', {
     summary: 'Call a tool and print its result; for a job, wait for it.',
     detail:
-      'Arguments are one JSON object: on the command line, or on stdin with "-" or when a file or a pipe\n' +
-      'stands there; none means {}. Ctrl-C ends the waiting, not the job.',
+      'Arguments are one JSON object: on the command line, or on stdin, which is read for "-" and when it is a file or a pipe; none means {}. Ctrl-C ends the waiting, not the job.',
     examples: [
       `call batch_sum '{"numbers":[1,2,3.5]}' --credential alice.json`,
       'call batch_sum --credential alice.json < args.json',

@@ -31,7 +31,7 @@ export async function interruptible<T>(
   run: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
-  const onSignal = () => controller.abort(new Failure('interrupted', 'interrupted', `interrupted: ${why()}`));
+  const onSignal = () => controller.abort(new Failure('interrupted', 'interrupted', why()));
   process.once('SIGINT', onSignal);
   try {
     return await run(controller.signal);

@@ -103,7 +103,7 @@ async function walk(
       (ok) => (ok ? null : `this is not what ${name} must give`),
       (error: unknown) => {
         signal.throwIfAborted();
-        return failureOf(error).message;
+        return failureOf(error).text;
       },
     );
     view.stepDone(why);

@@ -29,24 +29,28 @@ export const EXITS = {
 
 export type Exit = keyof typeof EXITS;
 
+type Result = Readonly<Record<string, unknown>> | null;
+
 /** How a command ended if not well: what a person and what a program is told. */
 export class Failure extends Error {
   override readonly name = 'Failure';
   readonly exit: Exit;
   /** A code of the protocol, a kind of ClientError, or `usage`, `setup`, `interrupted`, `unexpected`. */
   readonly code: string;
-  readonly result: Readonly<Record<string, unknown>> | null;
+  readonly result: Result;
 
-  constructor(
-    exit: Exit,
-    code: string,
-    message: string,
-    options: ErrorOptions & Pick<Failure, 'result'> = { result: null },
-  ) {
+  constructor(exit: Exit, code: string, message: string, options: ErrorOptions & { result?: Result } = {}) {
     super(message, options);
     this.exit = exit;
     this.code = code;
-    this.result = options.result;
+    this.result = options.result ?? null;
+  }
+
+  /** For a person: a refusal begins with its code, as it does on the wire. */
+  get text(): string {
+    return this.exit === 'refused' || this.exit === 'interrupted'
+      ? `${this.code}: ${this.message}`
+      : this.message;
   }
 }
 
@@ -66,23 +70,19 @@ const HINTS: Readonly<Partial<Record<Code | ClientError['kind'], string>>> = {
 /** Any error as a failure: the only place where the command line sorts errors. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof Failure) return error;
-  const options = { cause: error, result: null };
-  if (error instanceof SetupError) return new Failure('wrongUse', 'setup', error.message, options);
-  if (error instanceof CommanderError) return new Failure('wrongUse', 'usage', error.message, options);
+  if (error instanceof SetupError) return new Failure('wrongUse', 'setup', error.message, { cause: error });
+  if (error instanceof CommanderError)
+    return new Failure('wrongUse', 'usage', error.message, { cause: error });
   if (error instanceof ProtocolError) {
     const { code, result } = error;
-    return new Failure('refused', code, withHint(`${code}: ${detailOf(error)}`, code), {
-      cause: error,
-      result,
-    });
+    return new Failure('refused', code, withHint(detailOf(error), code), { cause: error, result });
   }
   if (error instanceof ClientError) {
-    const { kind, message } = error;
-    return new Failure('noAnswer', kind, withHint(message, kind), options);
+    return new Failure('noAnswer', error.kind, withHint(error.message, error.kind), { cause: error });
   }
   const what = error instanceof Error ? error.message : String(error);
-  const message = `unexpected: ${what}; this is a fault in waybill: WAYBILL_DEBUG=1 shows where`;
-  return new Failure('noAnswer', 'unexpected', message, options);
+  const message = `unexpected: ${what}; this is a fault in waybill or in your module: WAYBILL_DEBUG=1 shows where`;
+  return new Failure('noAnswer', 'unexpected', message, { cause: error });
 }
 
 function withHint(message: string, code: Code | ClientError['kind']): string {
@@ -102,5 +102,5 @@ function detailOf({ message, result }: ProtocolError): string {
 /** TypeError and RangeError, by which the parts below refuse wrong input, as failures of use. */
 export function wrongUse(error: unknown): unknown {
   if (!(error instanceof TypeError || error instanceof RangeError)) return error;
-  return new Failure('wrongUse', 'usage', error.message, { cause: error, result: null });
+  return new Failure('wrongUse', 'usage', error.message, { cause: error });
 }

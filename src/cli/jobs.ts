@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { JobInfo, JobState, JobUpdate } from '../client/index.ts';
 import { type ClientFlags, addClientFlags, filled, integer } from './options.ts';
-import { dateText, note, print, printable, table } from './output.ts';
+import { dateText, note, print, printable, reasonText, table } from './output.ts';
 import { describe } from './progress-view.ts';
 import { addVerb } from './verb.ts';
 
@@ -59,7 +59,7 @@ function documentOf(id: string, { state, progress, result, error }: JobUpdate) {
 
 function standing(id: string, { state, progress, result, error }: JobUpdate): string {
   const line = `${printable(id)}  ${state}${describe(progress)}`;
-  if (error !== null) return `${line}  ${printable(error.text)}`;
+  if (error !== null) return `${line}  ${reasonText(error.text)}`;
   return result === null ? line : `${line}\n${JSON.stringify(result, null, 2)}`;
 }
 
@@ -103,6 +103,6 @@ async function list(options: ListOptions): Promise<void> {
 }
 
 function row({ job_id, tool, status, progress, error, created_ms }: JobInfo): string[] {
-  const end = error === null ? describe(status === 'running' ? progress : null).trim() : printable(error);
+  const end = error === null ? describe(status === 'running' ? progress : null).trim() : reasonText(error);
   return [printable(job_id), dateText(created_ms), printable(tool), status, end];
 }

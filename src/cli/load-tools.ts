@@ -27,15 +27,10 @@ export async function loadTools(path: string): Promise<readonly Tool[]> {
   if (!existsSync(file))
     throw new SetupError(`there is no module ${path}: name a JavaScript or TypeScript file`);
   const exported = await importDefault(file, path);
-  if (exported === undefined) {
-    throw new SetupError(`module ${path} has no default export: end it with "export default [yourTool]"`);
-  }
   const tools: readonly unknown[] = Array.isArray(exported) ? exported : [exported];
-  if (tools.length === 0)
-    throw new SetupError(`module ${path} default-exports no tools: put at least one into the array`);
-  if (!tools.every(isTool)) {
+  if (tools.length === 0 || !tools.every(isTool)) {
     throw new SetupError(
-      `module ${path} must default-export what defineTool returns: one tool, or an array of tools`,
+      `module ${path} must default-export what defineTool returns: end it with "export default [yourTool]"`,
     );
   }
   refuseNames(tools, path);
@@ -48,10 +43,10 @@ async function importDefault(file: string, path: string): Promise<unknown> {
   // No cache on disk: a module may hold secrets, and a folder for temporary files is everybody's.
   const jiti = createJiti(import.meta.url, { fsCache: false, interopDefault: false, virtualModules });
   try {
-    const namespace = await jiti.import<{ readonly default?: unknown }>(pathToFileURL(file).href);
-    return namespace.default;
+    return await jiti.import(pathToFileURL(file).href, { default: true });
   } catch (error) {
-    const reason = (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? '';
+    // The second line tells the place of an error of syntax.
+    const reason = (error instanceof Error ? error.message : String(error)).split('\n', 2).join(' ');
     throw new SetupError(`module ${path} cannot be loaded: ${reason}`, { cause: error });
   }
 }

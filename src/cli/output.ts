@@ -1,10 +1,13 @@
-import { styleText } from 'node:util';
+import { inspect, styleText } from 'node:util';
 import { EXITS, type Failure } from './exits.ts';
 
 type Style = Parameters<typeof styleText>[0];
 
+/** Where text goes that a person may be looking at. */
+export type Screen = Pick<NodeJS.WriteStream, 'isTTY' | 'columns' | 'write' | 'hasColors'>;
+
 /** Colour, only where somebody sees it: not into files and pipes, not with NO_COLOR. */
-export function paint(stream: NodeJS.WriteStream, style: Style, text: string): string {
+export function paint(stream: Screen, style: Style, text: string): string {
   return stream.isTTY && stream.hasColors() ? styleText(style, text) : text;
 }
 
@@ -29,15 +32,20 @@ export function note(text: string): void {
 
 /** Says why a command failed, in one line, and returns its exit code. */
 export function report(failure: Failure, json: boolean): number {
-  const { code, message, result } = failure;
+  const { code, message, result, text } = failure;
   if (json) print({ error: { code, message, result } }, true);
-  else note(`${paint(process.stderr, 'red', 'waybill:')} ${printable(message)}`);
-  if (isDebug()) note(String(failure.cause instanceof Error ? failure.cause.stack : failure.stack));
+  else note(`${paint(process.stderr, 'red', 'waybill:')} ${printable(text)}`);
+  if (isDebug()) note(inspect(failure.cause ?? failure));
   return EXITS[failure.exit].exitCode;
 }
 
 export function isDebug(): boolean {
   return (process.env['WAYBILL_DEBUG'] ?? '') !== '';
+}
+
+/** Why a job ended without success: `code: message` without the code, for its status stands beside it. */
+export function reasonText(error: string): string {
+  return printable(error.slice(error.indexOf(':') + 1));
 }
 
 /** Rows as columns, two spaces apart; the last column is as long as it likes. */

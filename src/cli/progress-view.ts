@@ -1,5 +1,5 @@
 import type { JobProgress } from '../client/index.ts';
-import { paint, printable } from './output.ts';
+import { paint, printable, type Screen } from './output.ts';
 
 /** Shows how far a job is, for as long as it takes. */
 export interface ProgressView {
@@ -16,11 +16,11 @@ const REDRAW_MS = 100;
 const LINE_MS = 1_000;
 
 /** A live bar on a terminal; elsewhere a line at changes, at most one a second. */
-export function progressView(stream: NodeJS.WriteStream, indent = ''): ProgressView {
+export function progressView(stream: Screen, indent = ''): ProgressView {
   return stream.isTTY ? liveBar(stream, indent) : plainLines(stream, indent);
 }
 
-function liveBar(stream: NodeJS.WriteStream, indent: string): ProgressView {
+function liveBar(stream: Screen, indent: string): ProgressView {
   const startMs = performance.now();
   let line = '';
   const draw = () => {
@@ -42,12 +42,12 @@ function liveBar(stream: NodeJS.WriteStream, indent: string): ProgressView {
   };
 }
 
-function fit(text: string, tail: string, stream: NodeJS.WriteStream): string {
+function fit(text: string, tail: string, stream: Screen): string {
   const room = stream.columns - tail.length - 1;
   return `${text.slice(0, room).replace(/[█▏▎▍▌▋▊▉]+/, (bar) => paint(stream, 'cyan', bar))}${tail}`;
 }
 
-function plainLines(stream: NodeJS.WriteStream, indent: string): ProgressView {
+function plainLines(stream: Screen, indent: string): ProgressView {
   let lastState = '';
   let lastMs = Number.NEGATIVE_INFINITY;
   return {

@@ -19,9 +19,7 @@ export function addServe(program: Command): void {
   addVerb(program, 'serve', {
     summary: 'Serve tools: those of a module, else the example tools.',
     detail:
-      'The module (JavaScript or TypeScript) default-exports what defineTool returns, or an array of it.\n' +
-      'The log goes to stderr, as JSON lines. SIGTERM and Ctrl-C end the server: calls and jobs that run\n' +
-      'may end within 10 s, jobs go back to the queue after that; a second signal does not wait.',
+      'The module (JavaScript or TypeScript) default-exports what defineTool returns, or an array of it. The log goes to stderr, as JSON lines. SIGTERM and Ctrl-C end the server: calls and jobs that run may end within 10 s, after that jobs go back to the queue; a second signal does not wait.',
     examples: [
       'serve',
       'serve ./tools.ts --port 9000 --data /var/lib/waybill --server-id billing',
@@ -76,7 +74,7 @@ async function serve(module: string | undefined, options: ServeOptions): Promise
 }
 
 async function load(module: string | undefined) {
-  const [tools, transports, { pino, destination }] = await Promise.all([
+  const [tools, transports, { pino, destination, stdTimeFunctions }] = await Promise.all([
     module === undefined
       ? exampleTools()
       : import('./load-tools.ts').then(({ loadTools }) => loadTools(module)),
@@ -84,7 +82,16 @@ async function load(module: string | undefined) {
     import('pino'),
   ]);
   // Written at once: the last lines before a crash are those that matter.
-  const log = pino({ base: null, level: isDebug() ? 'debug' : 'info' }, destination({ fd: 2, sync: true }));
+  const log = pino(
+    {
+      base: null,
+      messageKey: 'message',
+      level: isDebug() ? 'debug' : 'info',
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (level) => ({ level }) },
+    },
+    destination({ fd: 2, sync: true }),
+  );
   return { tools, transports, log };
 }
 

@@ -20,7 +20,7 @@ async function tools(name: string | undefined, flags: ClientFlags): Promise<void
   if (name === undefined) return print({ tools: found }, flags.json, table(found.map(row)));
   const tool = found.find((each) => each.name === name);
   if (tool !== undefined) return print(tool, flags.json);
-  const message = `unknown_tool: the server has no tool ${name}; it has ${found.map((each) => each.name).join(', ')}`;
+  const message = `the server has no tool ${name}; it has ${found.map((each) => each.name).join(', ')}`;
   throw new Failure('refused', 'unknown_tool', message);
 }
 

@@ -11,7 +11,7 @@ export interface CodeFacts {
 
 /**
  * The one table of error codes: code → HTTP status → retryable → meaning.
- * `docs/errors.md` is checked against it in both directions.
+ * `docs/reference/errors.md` is checked against it in both directions.
  */
 export const CODES = {
   bad_envelope: {

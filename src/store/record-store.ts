@@ -45,8 +45,8 @@ export interface NonceRecords {
   /**
    * Stores `(clientId, nonce)` if absent. `false`: it was there, the message is a replay.
    *
-   * @throws ProtocolError `busy` when it cannot be stored: full, unreachable, or after a power cut
-   * until the last message that may have been forgotten has left the time window (§5)
+   * @throws ProtocolError `busy` when the store is full, and after a power cut until the last message that
+   * may have been forgotten has left the time window (§5); StoreError when the nonce cannot be written
    */
   claim(clientId: string, nonce: string, tsMs: number): Promise<boolean>;
 }

@@ -67,6 +67,17 @@ describe('the signal of the caller', () => {
     expect(peer.requests).toHaveLength(1);
   });
 
+  it('rejects with its reason as it is, whatever had gone wrong before and whatever the reason is', async () => {
+    const own = new ClientError('timeout', 'of another call');
+    const controller = new AbortController();
+    const peer = createPeer((_, nth) => {
+      if (nth === 1) return new Error('connection reset');
+      controller.abort(own);
+      return 'silence';
+    });
+    expect(await rejection(clientOf(peer).call('tool', {}, { signal: controller.signal }))).toBe(own);
+  });
+
   it('aborted with nothing rejects with its AbortError', async () => {
     const controller = new AbortController();
     const peer = createPeer(() => {

@@ -28,6 +28,15 @@ describe('a client whose clock is wrong', () => {
     },
   );
 
+  it.each([-1_000.5, 0.25])(
+    'at %d sends whole milliseconds that are not negative all the same',
+    async (nowMs) => {
+      const peer = createPeer((request) => reply(request, { ts_ms: 0 }));
+      expect(await clientOf(peer, { clock: createTestClock(nowMs) }).call('tool')).toEqual({});
+      expect(peer.requests[0]?.ts_ms).toBe(0);
+    },
+  );
+
   it('remembers the correction for later calls', async () => {
     const peer = createTimedPeer();
     const client = clientOf(peer, { clock: createTestClock(START_MS - DAY_MS) });

@@ -117,8 +117,10 @@ describe('call of a job', () => {
 describe('waiting for a job', () => {
   it('outlasts a server that is away for longer than a call would wait', async () => {
     const lost = Array.from({ length: 20 }, () => () => new Error('connection refused'));
-    const peer = createJobPeer(running(null), ...lost, (r) => refusal(r, 'busy: starting'), done);
+    const peer = createJobPeer(...lost, (r) => refusal(r, 'busy: starting'), running(null), ...lost, done);
     expect(await clientOf(peer).call('long')).toEqual({ rows: 3 });
+    const job = await clientOf(createJobPeer(...lost, done)).start('long');
+    expect(await job.result()).toEqual({ rows: 3 });
   });
 
   it('is not that patient with a server that never answered about the job', async () => {

@@ -38,6 +38,13 @@ export function createCaller(credential: Credential): Caller {
   };
 }
 
+/** The job that the reply is about. */
+export function jobIdOf({ result, error }: ResponseMessage): string {
+  const id = result?.['job_id'];
+  if (typeof id !== 'string') throw new Error(`a reply without a job_id: ${error}`);
+  return id;
+}
+
 function post(url: string, bytes: Uint8Array, agent: Agent): Promise<string> {
   return new Promise((resolve, reject) => {
     const headers = { 'content-type': 'application/json', 'content-length': bytes.byteLength };

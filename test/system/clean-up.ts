@@ -8,5 +8,5 @@ export function atEnd(step: () => unknown): void {
 }
 
 afterAll(async () => {
-  for (const step of undo.splice(0).reverse()) await step();
+  for (const step of undo.splice(0).toReversed()) await step();
 });

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Answer, Caller } from './caller.ts';
+import { type Answer, type Caller, jobIdOf } from './caller.ts';
 import { createRandom, type Random } from './random.ts';
 
 /** What a signed `accepted` has promised, and what the job must end with. */
@@ -72,12 +72,12 @@ export function startLoad({ callers, url, seed }: Options): Load {
     const steps = isLong ? integer(10, 30) : integer(0, 2);
     const args = { text: `job ${requestId}`, steps, step_ms: isLong ? integer(5, 20) : integer(0, 5) };
     const { message } = await ask(caller, 'work', args, requestId);
-    if (message.status !== 'accepted') throw new Error(`a job was not accepted: ${message.error}`);
-    const jobId = String(message.result?.['job_id']);
+    const jobId = jobIdOf(message);
+    if (message.status !== 'accepted') throw new Error(`a new job is ${message.status}`);
     jobs.set(requestId, { caller, jobId, result: { text: args.text, steps } });
     if (!chance(0.2)) return;
     const again = await ask(caller, 'work', args, requestId);
-    if (again.message.result?.['job_id'] !== jobId) throw new Error(`a retry got another job than ${jobId}`);
+    if (jobIdOf(again.message) !== jobId) throw new Error(`a retry got another job than ${jobId}`);
   }
 
   async function callOnce(caller: Caller, requestId: string, { integer, chance }: Random): Promise<void> {
@@ -106,7 +106,10 @@ export function startLoad({ callers, url, seed }: Options): Load {
       await all;
     },
   };
-  const hands = Array.from({ length: callers.length * HANDS }, (_, hand) => ({ hand, random: createRandom(seed + hand) }));
+  const hands = Array.from({ length: callers.length * HANDS }, (_, hand) => ({
+    hand,
+    random: createRandom(seed + hand),
+  }));
   const all = Promise.all(
     callers.flatMap((caller, index) =>
       hands.slice(index * HANDS, (index + 1) * HANDS).map(({ hand, random }) => work(caller, hand, random)),

@@ -13,7 +13,9 @@ const JCS_VECTORS = fileURLToPath(new URL('../../../shared/vectors/jcs', import.
 const python = spawnSync('python3', ['--version']).status === 0 ? 'python3' : null;
 
 if (python === null) {
-  console.warn('SKIPPED: python3 is not installed, so no client in another language was run (test/system/peer.test.ts)');
+  console.warn(
+    'SKIPPED: python3 is not installed, so no client in another language was run (test/system/peer.test.ts)',
+  );
 }
 
 /** One line that the peer printed: a step, the reply it got, and what it found about it. */
@@ -23,9 +25,17 @@ interface Step {
   readonly http_status: number;
   readonly ok: boolean;
   readonly status: string;
-  readonly result: Record<string, unknown> | null;
+  readonly result: Result | null;
   readonly error: string | null;
   readonly [fact: string]: unknown;
+}
+
+/** The members of results that tests look into. */
+interface Result {
+  readonly job_id?: string;
+  readonly progress?: { readonly completed: number } | null;
+  readonly tools?: readonly { readonly name: string }[];
+  readonly jobs?: readonly { readonly job_id: string }[];
 }
 
 function runPeer(args: readonly string[], input = ''): Promise<string> {
@@ -40,7 +50,9 @@ function runPeer(args: readonly string[], input = ''): Promise<string> {
   });
   child.stdin.end(input);
   return new Promise((resolve, reject) => {
-    child.on('close', (code) => (code === 0 ? resolve(stdout) : reject(new Error(`the peer failed: ${stderr}`))));
+    child.on('close', (code) =>
+      code === 0 ? resolve(stdout) : reject(new Error(`the peer failed: ${stderr}`)),
+    );
   });
 }
 
@@ -66,7 +78,8 @@ describe.skipIf(python === null)('canonical JSON of a peer written from the prot
 
   test.skipIf(!existsSync(JCS_VECTORS))('the peer passes the test data of RFC 8785', async () => {
     const names = readdirSync(join(JCS_VECTORS, 'input'));
-    const read = (folder: string) => names.map((name) => readFileSync(join(JCS_VECTORS, folder, name), 'utf8'));
+    const read = (folder: string) =>
+      names.map((name) => readFileSync(join(JCS_VECTORS, folder, name), 'utf8'));
     // Between tokens, line feeds say nothing; inside strings they are escaped.
     const inputs = read('input').map((text) => text.replaceAll(/\r?\n/g, ' '));
     expect(await canonicalOf(inputs)).toEqual(read('output').map((text) => text.trimEnd()));
@@ -91,7 +104,11 @@ describe.skipIf(python === null)('the published flow, walked by a client in Pyth
     status: 'error',
     error: expect.stringMatching(`^${code}: .`),
   });
-  const unsignedRefusal = (code: string, http_status: number) => ({ ...refusal(code, http_status), verified: false, result: null });
+  const unsignedRefusal = (code: string, http_status: number) => ({
+    ...refusal(code, http_status),
+    verified: false,
+    result: null,
+  });
 
   beforeAll(async () => {
     const folder = makeFolder();
@@ -115,7 +132,7 @@ describe.skipIf(python === null)('the published flow, walked by a client in Pyth
       'bad_envelope',
       'unsupported_media_type',
     ]);
-    expect(steps.length).toBeGreaterThan(35);
+    expect(steps.at(-1)?.step).toBe('foreign list');
   });
 
   test('server_identity names the server and proves its response key by the fingerprint', () => {
@@ -131,7 +148,7 @@ describe.skipIf(python === null)('the published flow, walked by a client in Pyth
 
   test('list_tools shows the built-in tools and those of the example', () => {
     const { result } = only('list_tools');
-    const names = (result?.['tools'] as { name: string }[]).map(({ name }) => name);
+    const names = result?.tools?.map(({ name }) => name);
     const builtIn = ['cancel_job', 'list_jobs', 'list_tools', 'poll_job', 'server_identity'];
     expect(names).toEqual([...builtIn, 'batch_sum', 'start_long_task'].sort());
   });
@@ -185,12 +202,15 @@ describe.skipIf(python === null)('the published flow, walked by a client in Pyth
   test('a job is accepted, reports progress while it runs, and gives its payload back', () => {
     const job_id = expect.stringMatching(/.{16,}/);
     const accepted = { verified: true, http_status: 202, ok: true, status: 'accepted', error: null };
-    expect(only('start_long_task')).toMatchObject({ ...accepted, result: { job_id, poll_after_ms: expect.any(Number) } });
+    expect(only('start_long_task')).toMatchObject({
+      ...accepted,
+      result: { job_id, poll_after_ms: expect.any(Number) },
+    });
     expect(['accepted', 'running']).toContain(only('poll at once').status);
 
     const polls = called('poll');
     const completed = polls.flatMap(({ status, result }) =>
-      status === 'running' ? [Number((result?.['progress'] as { completed?: number } | null)?.completed ?? 0)] : [],
+      status === 'running' ? [result?.progress?.completed ?? 0] : [],
     );
     expect(polls.at(-1)?.status).toBe('done');
     expect(Math.max(...completed)).toBeGreaterThan(0);
@@ -201,22 +221,29 @@ describe.skipIf(python === null)('the published flow, walked by a client in Pyth
   test('a retry of the same request_id gets the same job, other args under it are a conflict', () => {
     const retry = only('retry');
     expect(retry).toMatchObject({ verified: true, http_status: 202, ok: true, status: 'accepted' });
-    expect(retry.result?.['job_id']).toBe(retry['same_job']);
+    expect(retry.result?.job_id).toBe(retry['same_job']);
     expect(only('conflict')).toMatchObject(refusal('request_id_conflict', 422));
   });
 
   test('a cancelled job answers polls with ok and the error cancelled', () => {
     const cancelled = only('cancel_job');
     expect(cancelled).toMatchObject(answer({ job_id: cancelled['cancelled_job'], status: 'cancelled' }));
-    const poll = { verified: true, http_status: 200, ok: true, status: 'error', error: expect.stringMatching(/^cancelled: ./) };
+    const poll = {
+      verified: true,
+      http_status: 200,
+      ok: true,
+      status: 'error',
+      error: expect.stringMatching(/^cancelled: ./),
+    };
     expect(only('poll cancelled')).toMatchObject({ ...poll, result: null });
   });
 
   test('list_jobs shows the jobs of this client and of no other', () => {
     const list = only('list_jobs');
-    const ids = (result: Step['result']) => (result?.['jobs'] as { job_id: string }[]).map(({ job_id }) => job_id);
-    expect(ids(list.result).sort()).toEqual([...(list['started'] as string[])].sort());
-    expect(ids(only('foreign list').result)).toEqual([]);
+    const ids = list.result?.jobs?.map(({ job_id }) => job_id);
+    // Newest first.
+    expect(ids?.toReversed()).toEqual(list['started']);
+    expect(only('foreign list').result?.jobs).toEqual([]);
   });
 
   test('the job of another client and an unknown job get the same not_found', () => {

@@ -26,7 +26,10 @@ const BY_SECTION: Readonly<Record<string, Readonly<Record<string, Tests>>>> = {
       'wire/envelope-schema.test.ts': ['accept the samples and the very same changed messages'],
     },
     'request_id and nonce are a UUID unless the caller says otherwise': {
-      'client/request-id.test.ts': ['is a UUID of version 7 and of the variant of RFC 9562', 'is new every time'],
+      'client/request-id.test.ts': [
+        'is a UUID of version 7 and of the variant of RFC 9562',
+        'is new every time',
+      ],
     },
     'request_id stays the same on a retry; nonce and ts_ms are new for every transmission': {
       'client/retry.test.ts': ['keeps request_id, tool and args, and takes a new nonce and time'],
@@ -61,10 +64,15 @@ const BY_SECTION: Readonly<Record<string, Readonly<Record<string, Tests>>>> = {
         'is the one of an independent implementation',
         'orders names by UTF-16 code units, not by code points or bytes of UTF-8',
       ],
-      'system/peer.test.ts': ['both write the same text for any JSON value', 'both write the same text for any double'],
+      'system/peer.test.ts': [
+        'both write the same text for any JSON value',
+        'both write the same text for any double',
+      ],
     },
     'The signature covers the values that were sent: every changed byte is refused': {
-      'system/tamper.test.ts': ['every byte of a signed request flipped in turn is refused, and nothing runs'],
+      'system/tamper.test.ts': [
+        'every byte of a signed request flipped in turn is refused, and nothing runs',
+      ],
       'client/reply.test.ts': ['every byte of it is as the server signed it'],
     },
     'The key is the UTF-8 bytes of the secret as it is printed': {
@@ -82,12 +90,20 @@ const BY_SECTION: Readonly<Record<string, Readonly<Record<string, Tests>>>> = {
     'The name __proto__ is refused at any depth': {
       'wire/codec.test.ts': ['__proto__ deep inside', '__proto__ beside the nine'],
     },
-    'Numbers that are not finite doubles are refused': { 'wire/codec.test.ts': ['digits that no double can hold'] },
+    'Numbers that are not finite doubles are refused': {
+      'wire/codec.test.ts': ['digits that no double can hold'],
+    },
     'Invalid UTF-8, a byte-order mark and lone surrogates are refused': {
-      'wire/codec.test.ts': ['a cut character at the end', 'a byte-order mark', 'a lone surrogate in error is refused'],
+      'wire/codec.test.ts': [
+        'a cut character at the end',
+        'a byte-order mark',
+        'a lone surrogate in error is refused',
+      ],
     },
     'Nesting over 32 is refused': { 'wire/codec.test.ts': ['nesting: 32 passes, 33 is refused'] },
-    'Over 20 000 object members are refused': { 'wire/codec.test.ts': ['members: 20000 pass, 20001 are refused'] },
+    'Over 20 000 object members are refused': {
+      'wire/codec.test.ts': ['members: 20000 pass, 20001 are refused'],
+    },
     'Over 1 MiB is too_large': {
       'wire/codec.test.ts': ['size: 1 MiB passes, one byte more is too_large whatever the bytes are'],
     },
@@ -96,7 +112,9 @@ const BY_SECTION: Readonly<Record<string, Readonly<Record<string, Tests>>>> = {
       'system/peer.test.ts': ['batch_sum adds integers, floats and doubles beyond every integer'],
     },
     'An integer that no double holds never verifies': {
-      'system/peer.test.ts': ['a form that is not canonical, and an integer that no double holds, never verify'],
+      'system/peer.test.ts': [
+        'a form that is not canonical, and an integer that no double holds, never verify',
+      ],
     },
     'Limits can be configured': { 'wire/codec.test.ts': ['tighter limits of an operator hold'] },
   },

@@ -9,7 +9,7 @@ import type { Credential } from '../../src/transports/index.ts';
 import { atEnd } from './clean-up.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
-export const TOOLS = fileURLToPath(new URL('tools.mjs', import.meta.url));
+const TOOLS = fileURLToPath(new URL('tools.mjs', import.meta.url));
 export const SERVER_ID = 'system-test';
 
 /** A folder of one server, with a file in which tools leave their effects; it goes when the tests end. */
@@ -76,7 +76,8 @@ export async function startServer({ dir }: Folder, module: string | null = TOOLS
     lines.once('line', resolve).once('close', () => resolve(null));
   });
   const announced: { url?: string } = JSON.parse(first ?? '{}');
-  if (announced.url === undefined) throw new Error(`the server did not start: ${first} ${(await exited).stderr}`);
+  if (announced.url === undefined)
+    throw new Error(`the server did not start: ${first} ${(await exited).stderr}`);
   return { url: announced.url, exited, kill: (signal) => void child.kill(signal) };
 }
 

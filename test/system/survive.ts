@@ -1,12 +1,14 @@
 import { expect } from 'vitest';
 import type { JsonObject } from '../../src/wire/index.ts';
-import type { Answer, Caller } from './caller.ts';
+import { type Answer, type Caller, jobIdOf } from './caller.ts';
 import type { AcknowledgedCall, AcknowledgedJob, Captured } from './load.ts';
 
 /** Every captured transmission is refused as `replayed`, signed, and gets no result. */
 export async function expectReplaysRefused(url: string, captured: readonly Captured[]): Promise<void> {
   const answers = await inTurn(captured, ({ caller, bytes }) => caller.send(url, bytes));
-  const accepted = answers.filter(({ code, signed, message }) => !(code === 'replayed' && signed && message.result === null));
+  const accepted = answers.filter(
+    ({ code, signed, message }) => !(code === 'replayed' && signed && message.result === null),
+  );
   expect(accepted).toEqual([]);
 }
 
@@ -16,7 +18,10 @@ export async function expectJobsDone(url: string, jobs: ReadonlyMap<string, Ackn
     const { ok, status, result, error } = (await pollUntilEnded(url, caller, jobId)).message;
     return [requestId, { ok, status, result, error }];
   });
-  const expected = [...jobs].map(([requestId, { result }]) => [requestId, { ok: true, status: 'done', result, error: null }]);
+  const expected = [...jobs].map(([requestId, { result }]) => [
+    requestId,
+    { ok: true, status: 'done', result, error: null },
+  ]);
   expect(Object.fromEntries(ends)).toEqual(Object.fromEntries(expected));
   expect(new Set([...jobs.values()].map(({ jobId }) => jobId)).size).toBe(jobs.size);
 }
@@ -41,12 +46,17 @@ export async function expectCallsOnce(
 }
 
 /** Starts a job and waits until it has shown progress: it runs, and will not have ended soon. */
-export async function startLongJob(caller: Caller, url: string, requestId: string, job: LongJob): Promise<AcknowledgedJob> {
+export async function startLongJob(
+  caller: Caller,
+  url: string,
+  requestId: string,
+  job: LongJob,
+): Promise<AcknowledgedJob> {
   const { message } = await caller.send(url, caller.request(job.tool, job.args, requestId));
-  const jobId = String(message.result?.['job_id']);
+  const jobId = jobIdOf(message);
   for (;;) {
-    const { result } = (await caller.send(url, caller.request('poll_job', { job_id: jobId, wait_ms: 10_000 }))).message;
-    if (result?.['progress'] !== null) return { caller, jobId, result: job.result };
+    const poll = await caller.send(url, caller.request('poll_job', { job_id: jobId, wait_ms: 10_000 }));
+    if (poll.message.result?.['progress'] !== null) return { caller, jobId, result: job.result };
   }
 }
 
@@ -64,7 +74,10 @@ async function pollUntilEnded(url: string, caller: Caller, jobId: string): Promi
 }
 
 /** All of them, 32 at a time. */
-async function inTurn<Item, Result>(items: readonly Item[], use: (item: Item) => Promise<Result>): Promise<Result[]> {
+async function inTurn<Item, Result>(
+  items: readonly Item[],
+  use: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
   const results: Result[] = [];
   const rest = items.entries();
 

@@ -22,7 +22,11 @@ function* flipsOf(bytes: Buffer): Generator<Buffer> {
 }
 
 /** The code of the refusal of each message, counted; sends 32 at a time. */
-async function refusals(caller: Caller, url: string, messages: Iterator<Buffer>): Promise<Map<string, number>> {
+async function refusals(
+  caller: Caller,
+  url: string,
+  messages: Iterator<Buffer>,
+): Promise<Map<string, number>> {
   const counts = new Map<string, number>();
 
   async function sendRest(): Promise<void> {
@@ -66,7 +70,9 @@ describe('a signed request that was changed on its way', () => {
     const blank = new Set([0x20, 0x09, 0x0a, 0x0d]);
     const others = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => !blank.has(byte));
     const extended = others.flatMap((byte) => [Buffer.from([byte, ...bytes]), Buffer.from([...bytes, byte])]);
-    expect([...(await refusals(caller, url, extended.values()))]).toEqual([['bad_envelope', extended.length]]);
+    expect([...(await refusals(caller, url, extended.values()))]).toEqual([
+      ['bad_envelope', extended.length],
+    ]);
     expect(folder.effects()).toEqual([]);
   });
 

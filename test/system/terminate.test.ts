@@ -31,7 +31,12 @@ describe('SIGTERM to a server under load', () => {
     const { code, signal, stderr } = await server.exited;
     expect({ code, signal }).toEqual({ code: 0, signal: null });
     expect(stderr).not.toMatch(/"level":[56]0/);
-    expect(folder.attempts().filter((requestId) => held.has(requestId)).sort()).toEqual(['held', 'stubborn']);
+    expect(
+      folder
+        .attempts()
+        .filter((requestId) => held.has(requestId))
+        .sort(),
+    ).toEqual(['held', 'stubborn']);
     const before = load.captured.slice(-1_000);
 
     writeFileSync(gate, '');
@@ -47,6 +52,8 @@ describe('SIGTERM to a server under load', () => {
     expect([...interrupted]).toEqual([]);
     expect(folder.attempts().filter((requestId) => held.has(requestId))).toHaveLength(4);
     expect(Math.min(load.jobs.size, calls.size, before.length)).toBeGreaterThan(0);
-    console.log(`SIGTERM: ${jobs.size} jobs done, ${calls.size} calls run once, ${before.length} replays refused`);
+    console.log(
+      `SIGTERM: ${jobs.size} jobs done, ${calls.size} calls run once, ${before.length} replays refused`,
+    );
   }, 120_000);
 });

@@ -16,7 +16,8 @@ let runs = 0;
 
 const appendLine = defineTool({
   name: 'append_line',
-  description: 'Appends its request_id to a file, then stays busy for a while. Twice is not the same as once.',
+  description:
+    'Appends its request_id to a file, then stays busy for a while. Twice is not the same as once.',
   input: z.strictObject({ text: z.string(), busy_ms: z.int().min(0).default(0) }),
   output: z.strictObject({ text: z.string(), run: z.int(), pid: z.int() }),
   async run({ text, busy_ms }, { requestId }) {
@@ -47,7 +48,8 @@ const work = defineTool({
 
 const hold = defineTool({
   name: 'hold',
-  description: 'Runs until a file exists, whatever time that takes; one that is stubborn does not heed its signal.',
+  description:
+    'Runs until a file exists, whatever time that takes; one that is stubborn does not heed its signal.',
   input: z.strictObject({ gate: z.string(), stubborn: z.boolean() }),
   output: z.strictObject({ gate: z.string() }),
   job: { attempts: 50, backoffMs: 10 },

@@ -176,6 +176,9 @@ describe('what JSON cannot say is refused, with its path', () => {
   test('nesting over 32, and so a value that contains itself', () => {
     expect(canonicalize(nested(32))).toHaveLength(32 * 6 + 1);
     expect(() => canonicalize(nested(33))).toThrow('is nested too deep');
+    const list = (depth: number): unknown => (depth === 0 ? 1 : [list(depth - 1)]);
+    expect(canonicalize(list(32))).toHaveLength(32 * 2 + 1);
+    expect(() => canonicalize(list(33))).toThrow('is nested too deep');
     expect(() => canonicalize(cyclic)).toThrow('self.self.self');
   });
 

@@ -35,9 +35,9 @@ export function createSqliteDispatcher(store: SqliteStore, now: () => number = D
   function claimThisTurn(): void {
     if (scheduled || claims.size === 0) return;
     scheduled = true;
-    turn.beforeCommit(() => {
+    turn.beforeCommit(handOut);
+    turn.onEnd(() => {
       scheduled = false;
-      handOut();
     });
   }
 

@@ -69,7 +69,7 @@ function createChange(turn: Turn, rows: JobRows, changes: Changes): Change {
     if (hints === null) {
       const ofThisTurn = new Set<JobRow>();
       hints = ofThisTurn;
-      turn.beforeCommit(() => {
+      turn.onEnd(() => {
         hints = null;
       });
       turn.afterCommit(() => {

@@ -9,6 +9,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { SetupError } from '../../errors/index.ts';
 import type { NonceKey } from './nonce-table.ts';
 
 /**
@@ -19,7 +20,7 @@ import type { NonceKey } from './nonce-table.ts';
  */
 export interface NonceJournal {
   append(key: NonceKey): void;
-  /** Writes what was appended. @throws when the disk refuses; the file is then as it was before */
+  /** Writes what was appended. @throws when the disk refuses; what was appended is then forgotten */
   flush(): void;
   /** Makes the file survive a power cut too, and closes it. */
   close(): void;
@@ -42,19 +43,24 @@ export function listJournals(dir: string): number[] {
 /**
  * Opens the file of one generation, creating it if need be, and hands every nonce in it to `onKey`.
  *
- * @throws when the file cannot be opened or is not a journal of this format
+ * @throws SetupError when it is not a journal of this format; what the system throws when it cannot be written
  */
 export function openJournal(dir: string, startMs: number, onKey: (key: NonceKey) => void): NonceJournal {
   const path = join(dir, `nonces-${startMs}.log`);
   const file = openSync(path, 'a+', 0o600);
-  let length = restore(readFileSync(path), onKey);
-  if (length === 0) {
-    writeSync(file, HEADER);
-    length = HEADER.length;
-  } else {
+  let length = 0;
+  try {
+    length = restore(path, onKey);
     // A record that was cut short belongs to a request that was never answered.
     ftruncateSync(file, length);
+    if (length === 0) length = writeAll(file, HEADER, HEADER.length);
+  } catch (error) {
+    closeSync(file);
+    if (length === 0 && !(error instanceof SetupError)) unlinkSync(path);
+    throw error;
   }
+  /** Did a write end halfway, so that the file is longer than what counts? */
+  let torn = false;
   let pending = Buffer.alloc(64 * RECORD_BYTES);
   let used = 0;
 
@@ -66,13 +72,10 @@ export function openJournal(dir: string, startMs: number, onKey: (key: NonceKey)
     flush() {
       const end = used;
       used = 0;
-      try {
-        for (let at = 0; at < end; ) at += writeSync(file, pending, at, end - at);
-        length += end;
-      } catch (error) {
-        ftruncateSync(file, length);
-        throw error;
-      }
+      if (torn) ftruncateSync(file, length);
+      torn = end > 0;
+      length += writeAll(file, pending, end);
+      torn = false;
     },
     close() {
       fsyncSync(file);
@@ -85,18 +88,37 @@ export function openJournal(dir: string, startMs: number, onKey: (key: NonceKey)
   };
 }
 
+/** Returns the number of bytes. @throws when the disk refuses, with a part of them written perhaps */
+function writeAll(file: number, bytes: Buffer, length: number): number {
+  for (let at = 0; at < length; ) at += writeSync(file, bytes, at, length - at);
+  return length;
+}
+
 /** Returns the length of the part that is whole: 0 for a file without header. */
-function restore(bytes: Buffer, onKey: (key: NonceKey) => void): number {
-  if (bytes.length < HEADER.length) return 0;
-  if (!bytes.subarray(0, HEADER.length).equals(HEADER)) throw new Error('not a nonce journal');
+function restore(path: string, onKey: (key: NonceKey) => void): number {
+  const bytes = readFileSync(path);
+  const header = bytes.subarray(0, HEADER.length);
+  // A power cut can leave a file that is too short, or zeros where nothing reached the disk.
+  if (header.length < HEADER.length || isZero(header)) return 0;
+  if (!header.equals(HEADER)) {
+    throw new SetupError(`${path} is no nonce journal of this waybill: use the one that wrote it, or another --data`);
+  }
   const end = bytes.length - ((bytes.length - HEADER.length) % RECORD_BYTES);
   for (let at = HEADER.length; at < end; at += RECORD_BYTES) {
-    onKey([
-      bytes.readUInt32LE(at),
-      bytes.readUInt32LE(at + 4),
-      bytes.readUInt32LE(at + 8),
-      bytes.readUInt32LE(at + 12),
-    ]);
+    if (!isZero(bytes.subarray(at, at + RECORD_BYTES))) onKey(readKey(bytes, at));
   }
   return end;
+}
+
+function readKey(bytes: Buffer, at: number): NonceKey {
+  return [
+    bytes.readUInt32LE(at),
+    bytes.readUInt32LE(at + 4),
+    bytes.readUInt32LE(at + 8),
+    bytes.readUInt32LE(at + 12),
+  ];
+}
+
+function isZero(bytes: Buffer): boolean {
+  return bytes.every((byte) => byte === 0);
 }

@@ -15,7 +15,7 @@ export type NonceKey = readonly [number, number, number, number];
 
 const WORDS = 4;
 const SHARDS = 256;
-const FIRST_CAPACITY = 16;
+const FIRST_CAPACITY = 8;
 const MAX_LOAD = 0.75;
 
 interface Shard {

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { busy } from '../../errors/index.ts';
+import { busy, ProtocolError, StoreError } from '../../errors/index.ts';
 import type { TimeWindow } from '../../limits.ts';
 import type { NonceRecords } from '../record-store.ts';
 import { listJournals, type NonceJournal, openJournal } from './nonce-journal.ts';
@@ -9,7 +9,7 @@ export interface NonceGuardOptions {
   readonly dir: string;
   readonly window: TimeWindow;
   readonly maxNonces: number;
-  /** Nothing signed for this time or before may pass: it may be a replay that a power cut made us forget. */
+  /** Nothing signed for this time or before may pass: it may be a replay of what this guard does not know. */
   readonly distrustUntilMs: number;
   readonly now: () => number;
 }
@@ -38,7 +38,7 @@ const GENERATIONS_PER_WINDOW = 2;
  * journal that survives kill -9. A claim resolves when its turn's journal entries are written.
  */
 export function openNonceGuard(options: NonceGuardOptions): NonceGuard {
-  const { maxNonces, distrustUntilMs, now } = options;
+  const { maxNonces, distrustUntilMs, window, now } = options;
   const generations = openGenerations(options);
   let flushing: Promise<true> | null = null;
   let closed = false;
@@ -51,8 +51,8 @@ export function openNonceGuard(options: NonceGuardOptions): NonceGuard {
         try {
           for (const { journal } of generations.live) journal.flush();
           resolve(true);
-        } catch {
-          reject(busy('the nonce cannot be stored', 1_000));
+        } catch (error) {
+          reject(notStored(error));
         }
       });
     });
@@ -80,11 +80,13 @@ export function openNonceGuard(options: NonceGuardOptions): NonceGuard {
         if (closed) throw busy('the server is shutting down', 1_000);
         const nowMs = now();
         if (tsMs <= distrustUntilMs) {
-          throw busy('recovering from a power cut', Math.max(0, distrustUntilMs - nowMs) + 1);
+          throw busy('nonces of that time are not known', Math.max(0, distrustUntilMs - nowMs) + 1);
         }
+        // It was in time when it was looked at, a moment ago; now its nonce may be forgotten already.
+        if (tsMs < nowMs - window.maxPastMs) throw busy('nonces of that time are forgotten', 1);
         return add(keyOf(clientId, nonce), nowMs) ? flushed() : SEEN_BEFORE;
       } catch (error) {
-        return Promise.reject(error);
+        return Promise.reject(error instanceof ProtocolError ? error : notStored(error));
       }
     },
     close() {
@@ -95,6 +97,10 @@ export function openNonceGuard(options: NonceGuardOptions): NonceGuard {
       }
     },
   };
+}
+
+function notStored(cause: unknown): StoreError {
+  return new StoreError('the nonce cannot be stored', { cause });
 }
 
 function openGenerations({ dir, window }: NonceGuardOptions) {

@@ -1,6 +1,6 @@
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { uptime } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { SetupError } from '../../errors/index.ts';
 import { SERVER_LIMITS, TIME_WINDOW, type TimeWindow } from '../../limits.ts';
 import type { RecordStore } from '../record-store.ts';
@@ -47,17 +47,16 @@ export function openSqliteStore(options: SqliteOptions): SqliteStore {
   const { bootMs = now() - uptime() * 1_000 } = options;
   makeFolder(dir);
   const unlock = lockDirectory(dir);
+  let file: OpenFile | null = null;
   try {
-    const file = openFile(options);
-    const { db, meta, serverId } = file;
-    // Present only if the last server in this folder did not close it.
-    const openedMs = Number(meta.get('nonces_open_ms') ?? Number.POSITIVE_INFINITY);
-    // Whatever was accepted before the power went off was signed for a time before now + maxFuture.
-    const distrustUntilMs = openedMs < bootMs ? now() + window.maxFutureMs : 0;
+    file = openFile(options);
+    const { db, log, meta, serverId, close } = file;
+    const distrustUntilMs = distrustUntil(meta, window, now(), bootMs);
     const nonces = openNonceGuard({ dir, window, maxNonces, distrustUntilMs, now });
+    meta.set('nonces_window', JSON.stringify(window));
     meta.set('nonces_open_ms', String(now()));
     const rows = createJobRows(db);
-    const turn = createTurn(db, file.log, rows);
+    const turn = createTurn(db, log, rows);
     const requests = prepareRequests(db, rows);
     const queue = createJobQueue(db, rows);
     return {
@@ -74,14 +73,27 @@ export function openSqliteStore(options: SqliteOptions): SqliteStore {
         turn.close();
         nonces.close();
         meta.delete('nonces_open_ms');
-        file.close();
+        close();
         unlock();
       },
     };
   } catch (error) {
+    file?.close();
     unlock();
-    throw error;
+    throw error instanceof SetupError ? error : new SetupError(`cannot use ${dir}: ${reasonOf(error)}`);
   }
+}
+
+/** Up to which `ts_ms` a message may be a replay of one that was accepted here and is not known any more. */
+function distrustUntil(meta: Meta, window: TimeWindow, nowMs: number, bootMs: number): number {
+  // Present only if the last server in this folder did not close it.
+  const openedMs = Number(meta.get('nonces_open_ms') ?? Number.POSITIVE_INFINITY);
+  // Written below from a TimeWindow; nonces were kept for as long as that window asked for.
+  const before = JSON.parse(meta.get('nonces_window') ?? JSON.stringify(window)) as TimeWindow;
+  const isSame = before.maxPastMs === window.maxPastMs && before.maxFutureMs === window.maxFutureMs;
+  if (isSame && openedMs >= bootMs) return 0;
+  // Whatever was accepted before was signed for a time before now + maxFuture.
+  return nowMs + Math.max(before.maxFutureMs, window.maxFutureMs);
 }
 
 /** Only the client records, for a program beside a running server. */
@@ -104,10 +116,26 @@ export function openClientStore(options: SqliteOptions): ClientStore {
 
 function makeFolder(dir: string): void {
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    makeMissing(resolve(dir));
   } catch (error) {
-    throw new SetupError(`cannot make the data directory ${dir}: ${reasonOf(error)}`);
+    throw new SetupError(`cannot make the data directory ${dir}: ${reasonOf(error)}; choose another --data`);
   }
+}
+
+/** Not with `recursive`: Node 20 tries for ever where a parent exists and yet can hold no folder, as /proc. */
+function makeMissing(dir: string): void {
+  if (isFolder(dir)) return;
+  makeMissing(dirname(dir));
+  try {
+    mkdirSync(dir, { mode: 0o700 });
+  } catch (error) {
+    // Another process may have been faster.
+    if (!isFolder(dir)) throw error;
+  }
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 interface OpenFile {

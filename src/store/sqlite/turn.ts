@@ -10,12 +10,17 @@ import { createFlusher } from './flusher.ts';
  * (synchronous=NORMAL) and this module flushes the log. See docs/adr/0004-sqlite-engine.md.
  */
 export interface Turn {
-  /** Runs the work inside this turn's transaction; resolves with its value once that is on disk. */
+  /**
+   * Runs the work inside this turn's transaction; resolves with its value once that is on disk.
+   * Work that throws takes the whole turn with it: SQLite may have rolled back all of it already.
+   */
   write<T>(work: () => T): Promise<T>;
   /** Runs a read; resolves only when all that it may have seen is on disk, so nobody acts on what may be lost. */
   read<T>(work: () => T): Promise<T>;
   /** Calls back right before this turn's commit, still inside the transaction. */
   beforeCommit(callback: () => void): void;
+  /** Calls back when this turn ends, committed or not: what was kept for it is of no more use. */
+  onEnd(callback: () => void): void;
   /** Calls back when this turn is on disk; not at all if it fails. */
   afterCommit(callback: () => void): void;
   /** Commits and flushes now, and refuses further writes. */
@@ -34,6 +39,7 @@ export interface Unflushed {
 export interface OpenTurn {
   readonly done: Promise<void>;
   readonly before: (() => void)[];
+  readonly ends: (() => void)[];
   readonly after: (() => void)[];
   /** Calls back and resolves, or rejects. */
   settle(error: StoreError | null): void;
@@ -59,15 +65,42 @@ export function createTurn(db: Database, log: number, unflushed: Unflushed): Tur
     const turn = open;
     try {
       // A callback may write and so add further callbacks: the loop sees those too.
-      for (const callback of turn.before) callback();
+      for (const callback of turn.before) {
+        callback();
+        if (open !== turn) return;
+      }
       unflushed.flush();
-      open = null;
-      flusher.add(turn, transaction.commit());
+      const changed = transaction.commit();
+      leave(turn);
+      flusher.add(turn, changed);
     } catch (error) {
-      open = null;
-      transaction.rollback();
-      unflushed.reset();
-      turn.settle(new StoreError('the store cannot be written', { cause: error }));
+      fail(error);
+    }
+  }
+
+  function leave(turn: OpenTurn): void {
+    open = null;
+    for (const callback of turn.ends) callback();
+  }
+
+  /** Nothing of the open turn remains, on disk or in memory. @returns what everybody in it is told */
+  function fail(error: unknown): unknown {
+    if (open === null) return error;
+    const turn = open;
+    const failure = new StoreError('the store cannot be written', { cause: error });
+    transaction.rollback();
+    unflushed.reset();
+    leave(turn);
+    turn.settle(failure);
+    return failure;
+  }
+
+  /** A read may have to write what memory holds before it can ask SQLite. */
+  function look<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw fail(error);
     }
   }
 
@@ -78,16 +111,21 @@ export function createTurn(db: Database, log: number, unflushed: Unflushed): Tur
         const value = work();
         return turn.done.then(() => value);
       } catch (error) {
-        return Promise.reject(error);
+        return Promise.reject(fail(error));
       }
     },
     async read(work) {
-      const value = work();
+      // Memory may hold what the disk has lost.
+      if (flusher.ended !== null) throw flusher.ended;
+      const value = look(work);
       await (open ?? flusher.newest)?.done;
       return value;
     },
     beforeCommit(callback) {
       join().before.push(callback);
+    },
+    onEnd(callback) {
+      join().ends.push(callback);
     },
     afterCommit(callback) {
       join().after.push(callback);
@@ -144,6 +182,7 @@ function newTurn(): OpenTurn {
   return {
     done,
     before: [],
+    ends: [],
     after,
     settle(error) {
       if (error !== null) return reject(error);
