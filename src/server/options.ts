@@ -10,7 +10,7 @@ import { isTool, type Logger, type Tool } from '../tools/index.ts';
 import type { Policy } from './authorize.ts';
 import { stderrLog } from './log.ts';
 
-/** What a server is made of. Everything but the tools has a default; see docs/reference/limits. */
+/** What a server is made of. Everything but the tools has a default. */
 export interface ServerOptions {
   readonly tools: readonly Tool[];
   /** Where records are kept: `sqlite:FOLDER`. Default `sqlite:.waybill`. */
@@ -55,20 +55,22 @@ export interface ResolvedOptions {
 const SERVER_ID = /^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}$/;
 const SQLITE = /^sqlite:(?<dir>.+)$/;
 
-/** Smallest value that makes sense; all are integers. */
-const LEAST = {
-  maxCallsInFlight: 1,
-  maxNonces: 1,
-  directTimeoutMs: 1,
-  concurrency: 1,
+/** Smallest and largest value that makes sense; all are integers. */
+const BOUNDS = {
+  maxCallsInFlight: [1, Number.MAX_SAFE_INTEGER],
+  maxNonces: [1, Number.MAX_SAFE_INTEGER],
+  // Node's timers overflow above it.
+  directTimeoutMs: [1, 2_147_483_647],
+  concurrency: [1, 100_000],
   // Renewed three times a lease, by a timer that must not be late.
-  leaseMs: 100,
-  drainMs: 0,
-  maxPastMs: 1,
-  maxFutureMs: 0,
-  maxMessageBytes: 1_024,
-  maxDepth: 2,
-  maxMembers: 9,
+  leaseMs: [100, 86_400_000],
+  drainMs: [0, 86_400_000],
+  maxPastMs: [1, 86_400_000],
+  maxFutureMs: [0, 86_400_000],
+  maxMessageBytes: [1_024, 268_435_456],
+  // The canonical form of a peer ends there too.
+  maxDepth: [2, MESSAGE_LIMITS.maxDepth],
+  maxMembers: [9, Number.MAX_SAFE_INTEGER],
 } as const;
 
 /**
@@ -112,13 +114,13 @@ const NUMBERS = {
 function resolveNumbers<T extends object>(defaults: T, given: Partial<T> = {}): T {
   const resolved: T = { ...defaults };
   for (const name of Object.keys(defaults)) {
-    // Keys of `defaults` are keys of T, and of LEAST: the two tables hold the same names.
+    // Keys of `defaults` are keys of T, and of BOUNDS: the two tables hold the same names.
     const key = name as keyof T;
     const value = given[key];
     if (value === undefined) continue;
-    const least = LEAST[name as keyof typeof LEAST];
-    if (!Number.isSafeInteger(value) || Number(value) < least) {
-      throw new RangeError(`${name} must be an integer from ${least} up`);
+    const [least, most] = BOUNDS[name as keyof typeof BOUNDS];
+    if (!Number.isSafeInteger(value) || Number(value) < least || Number(value) > most) {
+      throw new RangeError(`${name} must be an integer from ${least} to ${most}`);
     }
     resolved[key] = value;
   }

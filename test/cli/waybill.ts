@@ -32,7 +32,9 @@ export interface Running {
 
 /** The real program in a process of its own, without settings of whoever runs the tests. */
 export function start(args: readonly string[], { cwd, env, stdin }: RunOptions): Running {
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(WAYBILL_|NO_COLOR|FORCE_COLOR)/.test(name));
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !/^(WAYBILL_|NO_COLOR|FORCE_COLOR)/.test(name),
+  );
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd,
     env: { ...Object.fromEntries(inherited), ...env },
@@ -92,7 +94,9 @@ export async function serve(cwd: string, ...args: string[]): Promise<Serving> {
 /** A server with a client `alice` and her credential in `alice.json`. */
 export async function serveWithAlice(cwd: string, ...args: string[]): Promise<Serving> {
   const serving = await serve(cwd, ...args);
-  const added = await waybill(['clients', 'add', 'alice', '--url', serving.url, '--out', 'alice.json'], { cwd });
+  const added = await waybill(['clients', 'add', 'alice', '--url', serving.url, '--out', 'alice.json'], {
+    cwd,
+  });
   expect(added).toMatchObject({ code: 0, stderr: '' });
   return serving;
 }

@@ -29,7 +29,10 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
       [['surf'], /unknown command 'surf'/],
       [['clients'], /name what to do: add, list; see "waybill clients --help"/],
       [['jobs', 'ge'], /unknown command 'ge' \(Did you mean get\?\); see "waybill jobs --help"/],
-      [['serve', '--prot', '1'], /unknown option '--prot' \(Did you mean --port\?\); see "waybill serve --help"/],
+      [
+        ['serve', '--prot', '1'],
+        /unknown option '--prot' \(Did you mean --port\?\); see "waybill serve --help"/,
+      ],
       [['serve', '--port'], /option '--port <number>' argument missing/],
       [['serve', '--port', '65536'], /must be a whole number from 0 to 65535/],
       [['serve', '--port', '1e3'], /must be a whole number/],
@@ -42,7 +45,10 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
       [['clients', 'add', 'no spaces'], /must be 1-128 of A-Z/],
       [['clients', 'add', 'a', '--url', 'ftp://x'], /--url must be an http\(s\) URL/],
       [['clients', 'list'], /\.waybill holds no data of a server: name its folder with --data/],
-      [['call', 'batch_sum'], /required option '--credential <file>' not specified; see "waybill call --help"/],
+      [
+        ['call', 'batch_sum'],
+        /required option '--credential <file>' not specified; see "waybill call --help"/,
+      ],
       [['call', 'not a tool', '--credential', 'x'], /must be 1-128 of A-Z/],
       [['jobs', 'list', '--status', 'lost', '--credential', 'x'], /Allowed choices are queued, running/],
       [['jobs', 'list', '--limit', '0', '--credential', 'x'], /whole number from 1/],
@@ -83,7 +89,10 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
       [['serve', 'empty.ts'], /must default-export what defineTool returns/],
       [['serve', 'others.mjs'], /must default-export what defineTool returns/],
       [['serve', 'twice.ts'], /module twice\.ts has two tools named a: rename one/],
-      [['serve', 'reserved.js'], /has a tool named poll_job, as every server has already: choose another name/],
+      [
+        ['serve', 'reserved.js'],
+        /has a tool named poll_job, as every server has already: choose another name/,
+      ],
       [['serve', 'wrong.ts'], /cannot be loaded: tool "not a name": name must be 1-128/],
       [['serve', '.'], /module \. cannot be loaded/],
     ]);
@@ -105,7 +114,9 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
   test('a data directory of another running server, of another server id, of a newer schema', async () => {
     const cwd = tempFolder();
     const options = ['--server-id', 'one', '--data'];
-    await Promise.all(['other', 'newer'].map((data) => waybill(['clients', 'add', 'a', ...options, data], { cwd })));
+    await Promise.all(
+      ['other', 'newer'].map((data) => waybill(['clients', 'add', 'a', ...options, data], { cwd })),
+    );
     await serve(cwd, ...options, 'used');
     const db = openDatabase(join(cwd, 'newer/waybill.db'));
     db.exec('PRAGMA user_version = 99');
@@ -116,13 +127,20 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
     const contents = () => ['other', 'newer'].map((data) => snapshot(join(cwd, data)));
     const before = contents();
     const ended = await Promise.all(
-      ['serve --port 0 --server-id two --data other', 'clients add b --server-id two --data other'].map((line) =>
-        waybill(line.split(' '), { cwd }),
+      ['serve --port 0 --server-id two --data other', 'clients add b --server-id two --data other'].map(
+        (line) => waybill(line.split(' '), { cwd }),
       ),
     );
     for (const each of ended) expectWrongUse(each, /other belongs to server "one", not "two"/);
-    for (const line of ['serve --port 0 --data newer', 'clients add b --data newer', 'clients list --data newer']) {
-      expectWrongUse(await waybill(line.split(' '), { cwd }), /schema 99, .*: use the newer waybill that wrote it/);
+    for (const line of [
+      'serve --port 0 --data newer',
+      'clients add b --data newer',
+      'clients list --data newer',
+    ]) {
+      expectWrongUse(
+        await waybill(line.split(' '), { cwd }),
+        /schema 99, .*: use the newer waybill that wrote it/,
+      );
     }
     expect(contents().map(withoutLock)).toEqual(before.map(withoutLock));
   });
@@ -134,14 +152,23 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
     await new Promise((resolve) => holder.once('listening', resolve));
     const { port } = holder.address() as { port: number };
     await expectAllRefused(cwd, [
-      [['serve', '--port', String(port)], /cannot listen on 127\.0\.0\.1:\d+: the port is taken; choose another --port/],
+      [
+        ['serve', '--port', String(port)],
+        /cannot listen on 127\.0\.0\.1:\d+: the port is taken; choose another --port/,
+      ],
       [['serve', '--host', '192.0.2.1', '--port', '0'], /no such address; choose another --host/],
     ]);
   });
 
   test('credential files', async () => {
     const cwd = tempFolder();
-    const good = { client_id: 'a', server_id: 's', url: 'http://127.0.0.1:9/call', request_key: 'r', response_key: 'p' };
+    const good = {
+      client_id: 'a',
+      server_id: 's',
+      url: 'http://127.0.0.1:9/call',
+      request_key: 'r',
+      response_key: 'p',
+    };
     const { url, ...homeless } = good;
     const files: Record<string, string> = {
       'open.json': JSON.stringify(good),
@@ -165,7 +192,10 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
       ['/dev/null', /credential file \/dev\/null is not a regular file/],
       ['open.json', /open\.json is open to other users \(mode 640\): run chmod 600 open\.json/],
       ['link.json', /link\.json is open to other users/],
-      ['text.json', /credential file text\.json: is not JSON; use the file that "waybill clients add --out" wrote/],
+      [
+        'text.json',
+        /credential file text\.json: is not JSON; use the file that "waybill clients add --out" wrote/,
+      ],
       ['array.json', /must be an object/],
       ['short.json', /request_key: is missing/],
       ['long.json', /has a member besides/],
@@ -176,14 +206,25 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
     ];
     await expectAllRefused(
       cwd,
-      cases.map(([file, pattern], i) => [[...(verbs[i % verbs.length] ?? []), '--credential', file], pattern]),
+      cases.map(([file, pattern], i) => [
+        [...(verbs[i % verbs.length] ?? []), '--credential', file],
+        pattern,
+      ]),
     );
   });
 
   test('keys of the operator’s own', async () => {
     const cwd = tempFolder();
     const strong = 'Zq3-vV8_kL2.xN7+tB5/rM9=wJ4~hG6*';
-    const files = { strong, again: strong, short: 'short', dull: 'a'.repeat(64), empty: '', wb: 'wb_cut', open: strong };
+    const files = {
+      strong,
+      again: strong,
+      short: 'short',
+      dull: 'a'.repeat(64),
+      empty: '',
+      wb: 'wb_cut',
+      open: strong,
+    };
     for (const [name, text] of Object.entries(files)) writeFileSync(join(cwd, name), text, { mode: 0o600 });
     chmodSync(join(cwd, 'open'), 0o604);
     const add = (request: string, response: string, ...more: string[]) => {
@@ -192,9 +233,15 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
       return ['clients', 'add', 'a', '--out', `${request}-${response}.json`, ...keys, ...more];
     };
     await expectAllRefused(cwd, [
-      [['clients', 'add', 'a', '--request-key-file', 'strong'], /give both --request-key-file and --response-key-file/],
+      [
+        ['clients', 'add', 'a', '--request-key-file', 'strong'],
+        /give both --request-key-file and --response-key-file/,
+      ],
       [add('strong', 'again'), /the two keys must differ/],
-      [add('short', 'strong'), /the request key is shorter than 32 bytes; --allow-weak-key takes it all the same/],
+      [
+        add('short', 'strong'),
+        /the request key is shorter than 32 bytes; --allow-weak-key takes it all the same/,
+      ],
       [add('strong', 'dull'), /the response key repeats itself too much to be random; --allow-weak-key/],
       [add('empty', 'strong', '--allow-weak-key'), /the request key is empty/],
       [add('wb', 'strong', '--allow-weak-key'), /the request key has the wrong length/],
@@ -207,7 +254,13 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
 
   test('arguments that are no JSON object', async () => {
     const cwd = tempFolder();
-    const credential = { client_id: 'a', server_id: 's', url: 'http://127.0.0.1:9/call', request_key: 'r', response_key: 'p' };
+    const credential = {
+      client_id: 'a',
+      server_id: 's',
+      url: 'http://127.0.0.1:9/call',
+      request_key: 'r',
+      response_key: 'p',
+    };
     writeFileSync(join(cwd, 'c.json'), JSON.stringify(credential), { mode: 0o600 });
     const call = (...args: string[]) => ['call', 'batch_sum', ...args, '--credential', 'c.json'];
     await expectAllRefused(cwd, [
@@ -226,7 +279,13 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
 describe('a failure', () => {
   test('is one JSON document on stdout with --json, and nothing on stderr', async () => {
     const cwd = tempFolder();
-    const lines = ['serve --json --bad', 'serve missing.ts --json', 'clients list --json', 'tools --json', '--json'];
+    const lines = [
+      'serve --json --bad',
+      'serve missing.ts --json',
+      'clients list --json',
+      'tools --json',
+      '--json',
+    ];
     const ended = await Promise.all(lines.map((line) => waybill(line.split(' '), { cwd })));
     for (const { code, stdout, stderr } of ended) {
       expect({ code, stderr }).toEqual({ code: 2, stderr: '' });

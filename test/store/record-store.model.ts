@@ -18,7 +18,11 @@ import { newJob, newRequest } from './new-records.ts';
  * the verbs mean. `pause` waits for all that is under way: without it verbs fall into one turn.
  */
 type Verb =
-  | { readonly verb: 'create' | 'claim' | 'forget' | 'settle'; readonly client: number; readonly request: number }
+  | {
+      readonly verb: 'create' | 'claim' | 'forget' | 'settle';
+      readonly client: number;
+      readonly request: number;
+    }
   | { readonly verb: 'begin' | 'remove'; readonly job: number }
   | { readonly verb: 'progress'; readonly fence: number; readonly n: number }
   | { readonly verb: 'finish'; readonly fence: number; readonly state: EndState }
@@ -76,7 +80,9 @@ function createModel() {
   const known = (key: string) => {
     const found = requests.get(key);
     if (found === undefined) return null;
-    return 'job' in found ? { jobId: found.job.created.id, outcome: null } : { jobId: null, outcome: found.outcome };
+    return 'job' in found
+      ? { jobId: found.job.created.id, outcome: null }
+      : { jobId: null, outcome: found.outcome };
   };
 
   const finishJob = (job: ModelJob, end: JobEnd) => {
@@ -152,7 +158,12 @@ export interface Run {
 }
 
 /** @param waiting after each verb: for stores that do not promise to keep the order of calls */
-export async function runVerbs(store: RecordStore, verbs: readonly Verb[], waiting: boolean, prefix: string): Promise<Run> {
+export async function runVerbs(
+  store: RecordStore,
+  verbs: readonly Verb[],
+  waiting: boolean,
+  prefix: string,
+): Promise<Run> {
   const model = createModel();
   const jobs: ModelJob[] = [];
   const attempts: ModelAttempt[] = [];
@@ -169,7 +180,8 @@ export async function runVerbs(store: RecordStore, verbs: readonly Verb[], waiti
   const expectLater = (promise: Promise<unknown>, expected: unknown, what: string) => {
     underWay.push(promise.then((actual) => expect(actual, what).toEqual(expected)));
   };
-  const recordLike = (found: ReturnType<typeof model.known>) => (found === null ? null : expect.objectContaining(found));
+  const recordLike = (found: ReturnType<typeof model.known>) =>
+    found === null ? null : expect.objectContaining(found);
 
   async function pause(): Promise<void> {
     await Promise.all(underWay);
@@ -233,7 +245,11 @@ export async function runVerbs(store: RecordStore, verbs: readonly Verb[], waiti
     if (verb.verb === 'begin') {
       const attempt = model.begin(job);
       const begun = store.jobs.begin(id, clock);
-      expectLater(begun, attempt === null ? null : expect.objectContaining({ attempt: attempt.attempt }), 'begin');
+      expectLater(
+        begun,
+        attempt === null ? null : expect.objectContaining({ attempt: attempt.attempt }),
+        'begin',
+      );
       if (attempt === null) return;
       underWay.push(
         begun.then((got) => {
@@ -295,7 +311,9 @@ export async function runVerbs(store: RecordStore, verbs: readonly Verb[], waiti
       for (const job of jobs) {
         expect(await of.jobs.get(job.created.id)).toEqual(recordOf(job));
         const known = model.known(keyOf(job));
-        expect(await of.requests.find(job.created.request.clientId, job.created.request.requestId)).toEqual(recordLike(known));
+        expect(await of.requests.find(job.created.request.clientId, job.created.request.requestId)).toEqual(
+          recordLike(known),
+        );
       }
       for (const clientId of clients) {
         const left = jobs.filter((job) => !job.removed && job.created.request.clientId === clientId);

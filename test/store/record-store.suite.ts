@@ -242,7 +242,9 @@ function describeCreation(open: Open): void {
   test('the same request_id of another client makes its own job', async () => {
     const { jobs } = await open();
     const first = newJob();
-    const second = newJob({ request: newRequest({ clientId: 'agent-b', requestId: first.request.requestId }) });
+    const second = newJob({
+      request: newRequest({ clientId: 'agent-b', requestId: first.request.requestId }),
+    });
     expect(await jobs.create(first)).toBeNull();
     expect(await jobs.create(second)).toBeNull();
     expect((await jobs.get(second.id))?.clientId).toBe('agent-b');
@@ -358,7 +360,9 @@ function describeAttempts(open: Open): void {
     for (const number of [fence.number + 1, fence.number - 1, 0, -1]) {
       expect(await jobs.finish({ jobId: id, number }, SUCCEEDED, LATER_MS)).toBe(false);
     }
-    expect(await jobs.finish({ jobId: 'job_unknown', number: fence.number }, SUCCEEDED, LATER_MS)).toBe(false);
+    expect(await jobs.finish({ jobId: 'job_unknown', number: fence.number }, SUCCEEDED, LATER_MS)).toBe(
+      false,
+    );
     expect((await jobs.get(id))?.state).toBe('running');
   });
 }
@@ -422,7 +426,10 @@ function describeEnds(open: Open): void {
     const { jobs } = await open();
     const { id } = await created(jobs);
     const { fence } = await begun(jobs, id);
-    const written = [jobs.progress(fence, { completed: 1 }, LATER_MS), jobs.finish(fence, SUCCEEDED, LATER_MS)];
+    const written = [
+      jobs.progress(fence, { completed: 1 }, LATER_MS),
+      jobs.finish(fence, SUCCEEDED, LATER_MS),
+    ];
     expect(await Promise.all(written)).toEqual([true, true]);
     expect(await jobs.get(id)).toMatchObject({ ...SUCCEEDED, progress: { completed: 1 } });
   });

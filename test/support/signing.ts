@@ -14,7 +14,15 @@ export type Members = Partial<RequestMessage>;
 export function request(credential: Credential, tool: string, args: JsonObject, members: Members): Buffer {
   const { client_id, server_id } = credential;
   const { signature, ...rest } = members;
-  const call = { v: 'mcp/0.1', request_id: randomUUID(), client_id, server_id, tool, args, nonce: randomUUID() };
+  const call = {
+    v: 'mcp/0.1',
+    request_id: randomUUID(),
+    client_id,
+    server_id,
+    tool,
+    args,
+    nonce: randomUUID(),
+  };
   const message = { ...call, ...rest };
   return Buffer.from(
     JSON.stringify({ ...message, signature: signature ?? macOf(message, credential.request_key) }),

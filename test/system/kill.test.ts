@@ -14,10 +14,13 @@ describe('kill -9 of a server under load', () => {
     console.log(`kill -9: TEST_SEED=${seed}`);
     const random = createRandom(seed);
     const folder = makeFolder();
-    const ids = ['agent-a', 'agent-b', 'agent-c', 'agent-d'];
-    const added = await Promise.all(ids.map((id) => folder.addClient(id)));
-    const callers = added.map(({ credential }) => createCaller(credential));
-    const patient = createCaller((await folder.addClient('patient')).credential);
+    const [first, ...others] = await Promise.all([
+      folder.addClient('agent-a'),
+      folder.addClient('agent-b'),
+      folder.addClient('agent-c'),
+    ]);
+    const patient = createCaller(first.credential);
+    const callers = [patient, ...others.map(({ credential }) => createCaller(credential))];
     let server = await startServer(folder);
     const load = startLoad({ callers, url: server.url, seed });
     const longJobs = new Map<string, AcknowledgedJob>();

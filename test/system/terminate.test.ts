@@ -13,9 +13,9 @@ describe('SIGTERM to a server under load', () => {
     const seed = seedOfRun();
     console.log(`SIGTERM: TEST_SEED=${seed}`);
     const folder = makeFolder();
-    const added = await Promise.all(['agent-a', 'agent-b'].map((id) => folder.addClient(id)));
-    const callers = added.map(({ credential }) => createCaller(credential));
-    const patient = createCaller((await folder.addClient('patient')).credential);
+    const [first, second] = await Promise.all([folder.addClient('agent-a'), folder.addClient('agent-b')]);
+    const patient = createCaller(first.credential);
+    const callers = [patient, createCaller(second.credential)];
     let server = await startServer(folder);
 
     // Two that no drain can wait for, one of which does not even heed its signal.

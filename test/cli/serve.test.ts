@@ -1,0 +1,241 @@
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { inProcess } from '../../src/transports/index.ts';
+import { BUILT_IN_TOOLS } from '../../src/cli/load-tools.ts';
+import { createClient } from '../../src/client/index.ts';
+import { createServer } from '../../src/server/index.ts';
+import { request, verifiedReply } from '../support/signing.ts';
+import { tempFolder } from '../support/temp.ts';
+import { serve, serveWithAlice, start, waybill } from './waybill.ts';
+
+const USE = `import { defineTool, ToolError } from 'waybill'; import { z } from 'zod';`;
+
+function call(cwd: string, tool: string, args: object, ...more: string[]) {
+  return waybill(['call', tool, JSON.stringify(args), '--credential', 'alice.json', ...more], { cwd });
+}
+
+describe('waybill serve', () => {
+  test('says in one line where it listens, and answers there', async () => {
+    const cwd = tempFolder();
+    const running = start(['serve', '--port', '0', '--server-id', 'one', '--data', 'd'], { cwd });
+    const [line, url] = await running.until('stdout', /^listening on (\S+\/call), server id one, data d\n/);
+    const answers = await Promise.all(
+      ['/livez', '/readyz', '/call'].map((path) => fetch(new URL(path, url)).then(({ status }) => status)),
+    );
+    expect(answers).toEqual([200, 200, 405]);
+    running.child.kill('SIGTERM');
+    const { code, stdout } = await running.ended;
+    expect({ code, stdout }).toEqual({ code: 0, stdout: line });
+  });
+
+  test('with --json says so in one JSON line, and serves the example tools without a module', async () => {
+    const { output, url } = await serve(tempFolder());
+    const port = Number(new URL(url).port);
+    expect(port).toBeGreaterThan(0);
+    expect(JSON.parse(output.stdout)).toEqual({
+      url: `http://127.0.0.1:${port}/call`,
+      server_id: 'waybill',
+      data: '.waybill',
+      tools: ['batch_sum', 'start_long_task'],
+    });
+  });
+
+  test('reads its settings from variables, and flags win over them', async () => {
+    const cwd = tempFolder();
+    const env = {
+      WAYBILL_SERVER_ID: 'of-env',
+      WAYBILL_DATA: 'of-env',
+      WAYBILL_PORT: '0',
+      WAYBILL_HOST: '::1',
+    };
+    const flags = ['--data', 'of-flag', '--host', '127.0.0.1'];
+    const running = start(['serve', '--json', ...flags], { cwd, env });
+    const [line] = await running.until('stdout', /^.*\n/);
+    expect(JSON.parse(line)).toMatchObject({
+      url: expect.stringContaining('http://127.0.0.1:'),
+      server_id: 'of-env',
+      data: 'of-flag',
+    });
+  });
+
+  test('serves the tools of a TypeScript module that lies anywhere on disk, with its own imports', async () => {
+    const folder = mkdtempSync(join(tempFolder(), 'a b#c%20-'));
+    mkdirSync(join(folder, 'lib'));
+    writeFileSync(
+      join(folder, 'lib/greeting.ts'),
+      'export const greeting = (name: string): string => `hi ${name}`;',
+    );
+    writeFileSync(
+      join(folder, 'tools.ts'),
+      `${USE} import { greeting } from './lib/greeting.ts';
+      enum Word { No = 'no' }
+      export default [defineTool({
+        name: 'greet', description: 'Greets.',
+        input: z.object({ name: z.string() }), output: z.object({ text: z.string() }),
+        run: ({ name }) => { if (name === Word.No) throw new ToolError('not this one'); return { text: greeting(name) }; },
+      })];`,
+    );
+    const cwd = tempFolder();
+    await serveWithAlice(cwd, join(folder, 'tools.ts'));
+    const [greeted, refused, listed] = await Promise.all([
+      call(cwd, 'greet', { name: 'Zoë' }, '--json'),
+      call(cwd, 'greet', { name: 'no' }),
+      waybill(['tools', '--credential', 'alice.json'], { cwd }),
+    ]);
+    expect(greeted).toEqual({ code: 0, stdout: '{"text":"hi Zoë"}\n', stderr: '' });
+    // The module's ToolError is the server's own: its message may be shown.
+    expect(refused).toEqual({ code: 1, stdout: '', stderr: 'waybill: job_failed: not this one\n' });
+    expect(listed.stdout).toMatch(/^greet +direct +\{name\} +Greets\.$/m);
+    expect(listed.stdout).not.toMatch(/batch_sum/);
+  });
+
+  test.each([
+    ['one tool in a JavaScript module', 'm.js', `${USE} export default TOOL;`],
+    ['a module that waits at its top level', 'm.mjs', `${USE} await 0; export default [TOOL];`],
+    [
+      'a CommonJS module',
+      'm.cjs',
+      `const { defineTool } = require('waybill'); const { z } = require('zod'); module.exports = [TOOL];`,
+    ],
+    [
+      'a module that uses its own zod',
+      'own.mjs',
+      `${USE} import { isOwn } from 'zod'; if (!isOwn) throw new Error('not mine'); export default TOOL;`,
+    ],
+  ])('takes %s', async (what, name, source) => {
+    const cwd = tempFolder();
+    if (what.includes('own zod')) {
+      mkdirSync(join(cwd, 'node_modules/zod'), { recursive: true });
+      const zod = JSON.stringify(import.meta.resolve('zod'));
+      writeFileSync(
+        join(cwd, 'node_modules/zod/package.json'),
+        '{"name":"zod","type":"module","exports":"./i.js"}',
+      );
+      writeFileSync(join(cwd, 'node_modules/zod/i.js'), `export * from ${zod}; export const isOwn = true;`);
+    }
+    const schemas = 'input: z.object({}), output: z.object({})';
+    const tool = `defineTool({ name: 'one', description: 'd', ${schemas}, run: () => ({}) })`;
+    writeFileSync(join(cwd, name), source.replace('TOOL', tool));
+    const { output } = await serve(cwd, name);
+    expect(JSON.parse(output.stdout)).toMatchObject({ tools: ['one'] });
+  });
+
+  test('knows the names of the tools that every server has', async () => {
+    const server = await createServer({ tools: [], store: `sqlite:${tempFolder()}` });
+    onTestFinished(() => server.close());
+    const credential = await server.addClient({ id: 'a', url: 'http://x/' });
+    const tools = await createClient(credential, { transport: inProcess(server) }).tools();
+    expect(new Set(tools.map(({ name }) => name))).toEqual(BUILT_IN_TOOLS);
+  });
+
+  test('--stdio answers one message a line on stdout alone, and ends when stdin ends', async () => {
+    const cwd = tempFolder();
+    await waybill(['clients', 'add', 'alice', '--out', 'alice.json'], { cwd });
+    const credential = JSON.parse(readFileSync(join(cwd, 'alice.json'), 'utf8'));
+    const numbers = [
+      [1, 2],
+      [40, 2],
+    ];
+    const lines = numbers.map((each) => request(credential, 'batch_sum', { numbers: each }, {}).toString());
+    const { code, stdout, stderr } = await waybill(['serve', '--stdio'], {
+      cwd,
+      stdin: `${lines.join('\n')}\n`,
+    });
+    expect(code).toBe(0);
+    const replies = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => verifiedReply(line, credential));
+    expect(replies.map(({ result }) => result?.['total']).sort()).toEqual([3, 42]);
+    const log = stderr
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(log[0]).toMatchObject({
+      level: 'info',
+      message: 'serving on stdin and stdout',
+      server_id: 'waybill',
+    });
+    expect(log.find(({ why }) => why !== undefined)).toMatchObject({ why: 'end of stdin' });
+  });
+});
+
+describe('SIGTERM and Ctrl-C to waybill serve', () => {
+  test.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s lets the running job end while /readyz says 503, also when npm passes it on a second time',
+    async (signal) => {
+      const cwd = tempFolder();
+      const serving = await serveWithAlice(cwd);
+      const { stdout } = await call(cwd, 'start_long_task', { seconds: 1.5, payload: { a: 1 } }, '--no-wait');
+      const id = stdout.trim();
+      // A request that is on its way when the signal comes: new connections are no longer taken.
+      const { hostname, port } = new URL(serving.url);
+      const socket = connect(Number(port), hostname);
+      await new Promise((resolve) => socket.write('GET /readyz HTTP/1.1\r\nHost: x\r\n', resolve));
+      const health = await fetch(new URL('/readyz', serving.url));
+      expect(health.status).toBe(200);
+      serving.child.kill(signal);
+      serving.child.kill(signal);
+      await serving.until('stderr', /"message":"draining/);
+      const answer = new Promise<string>((resolve) => socket.once('data', (data) => resolve(String(data))));
+      socket.end('Connection: close\r\n\r\n');
+      expect(await answer).toMatch(/^HTTP\/1\.1 503 /);
+      const { code, stderr } = await serving.ended;
+      expect(code).toBe(0);
+      expect(
+        stderr
+          .trimEnd()
+          .split('\n')
+          .map((line) => JSON.parse(line).message)
+          .at(-1),
+      ).toBe('stopped');
+
+      const again = await serve(cwd);
+      const got = await waybill(
+        ['jobs', 'get', id, '--json', '--credential', 'alice.json', '--url', again.url],
+        { cwd },
+      );
+      expect(JSON.parse(got.stdout)).toMatchObject({ job_id: id, status: 'succeeded', result: { a: 1 } });
+    },
+  );
+
+  test.each([
+    ['SIGTERM', 143],
+    ['SIGINT', 130],
+  ] as const)(
+    'a second %s ends it at once with exit code %i, and the job runs again after restart',
+    async (signal, code) => {
+      const cwd = tempFolder();
+      writeFileSync(
+        join(cwd, 'tools.mjs'),
+        `import { existsSync, writeFileSync } from 'node:fs'; ${USE}
+      export default defineTool({
+        name: 'second_time', description: 'Ends when it runs for the second time.', job: true,
+        input: z.object({}), output: z.object({ done: z.boolean() }),
+        run: async () => {
+          if (existsSync('ran')) return { done: true };
+          writeFileSync('ran', '');
+          console.error('first attempt');
+          return new Promise(() => {});
+        },
+      });`,
+      );
+      const serving = await serveWithAlice(cwd, 'tools.mjs');
+      const { stdout } = await call(cwd, 'second_time', {}, '--no-wait');
+      await serving.until('stderr', /first attempt/);
+      serving.child.kill(signal);
+      await serving.until('stderr', /"message":"draining/);
+      // Later than a signal that npm repeats.
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      serving.child.kill(signal);
+      expect((await serving.ended).code).toBe(code);
+
+      const { url } = await serve(cwd, 'tools.mjs');
+      const wait = ['jobs', 'wait', stdout.trim(), '--credential', 'alice.json', '--url', url, '--json'];
+      // Another worker takes the job over when the lease of the dead one has run out.
+      expect(await waybill(wait, { cwd })).toMatchObject({ code: 0, stdout: '{"done":true}\n' });
+    },
+  );
+});
