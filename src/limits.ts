@@ -39,12 +39,16 @@ export const SERVER_LIMITS = {
   maxNonces: 8_388_608,
   // A direct tool holds its connection; what takes longer should be a job.
   directTimeoutMs: 30_000,
+  // Time to record how such a call ended once its time is up; until then a retry is told in_progress (§5).
+  outcomeGraceMs: 5_000,
   // Longest hold of poll_job: below the idle time-out of common proxies (docs/protocol.md §6).
   maxWaitMs: 30_000,
   // When to poll again if the reply was not held: often enough for a person who watches.
   pollAfterMs: 500,
   // Records of requests outlive the window by far, so that a late retry still finds its outcome (§5).
   requestRetentionMs: 86_400_000,
+  // One page of list_jobs, whatever errors and progress its jobs tell of: half of what a message may have.
+  pageBytes: 524_288,
   // One page of list_tools and list_jobs: 100 tools with their schemas stay well below 1 MiB.
   pageSize: 100,
   // How often the store is asked whether clients changed: a client added elsewhere is known within this time.
@@ -108,6 +112,8 @@ export const TOOL_LIMITS = {
   maxMessageChars: 8_192,
   // Reasons of one `invalid_args`: more would make the reply larger than what was refused.
   maxIssues: 20,
+  // Of the path and of the message of each.
+  maxIssueChars: 500,
 } as const;
 
 export const HTTP_LIMITS = {

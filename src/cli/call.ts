@@ -7,6 +7,7 @@ import { isObject, type JsonObject } from '../wire/index.ts';
 import { Failure, failureOf, wrongUse } from './exits.ts';
 import { addClientFlags, type ClientFlags, requestIdOption, toolArgument } from './options.ts';
 import { print } from './output.ts';
+import { interruptible } from './signals.ts';
 import { addVerb } from './verb.ts';
 
 interface CallOptions extends ClientFlags {
@@ -18,7 +19,8 @@ export function addCall(program: Command): void {
   const command = addVerb(program, 'call', {
     summary: 'Call a tool and print its result; for a job, wait for it.',
     detail:
-      'Arguments are one JSON object: on the command line, or on stdin, which is read for "-" and when it is a file or a pipe; none means {}. Ctrl-C ends the waiting, not the job.',
+      'Arguments are one JSON object: on the command line, or on stdin, which is read for "-" and when ' +
+      'it is a file or a pipe; none means {}. Ctrl-C ends the waiting, not the job.',
     examples: [
       `call batch_sum '{"numbers":[1,2,3.5]}' --credential alice.json`,
       'call batch_sum --credential alice.json < args.json',
@@ -34,7 +36,7 @@ export function addCall(program: Command): void {
 
 async function call(tool: string, json: string | undefined, options: CallOptions): Promise<void> {
   const args = parseArgs(await argsText(json));
-  const { connect, interruptible } = await import('./connect.ts');
+  const { connect } = await import('./connect.ts');
   const { follow, goesOn } = await import('./follow.ts');
   const client = connect(options);
   const requestId = options.requestId ?? crypto.randomUUID();

@@ -42,7 +42,8 @@ export function addClients(program: Command): void {
   addVerb(group, 'add', {
     summary: 'Add a client and print its credential: the only time that its secrets are shown.',
     detail:
-      'A running server knows the client within a second. Secrets of your own come in two files, one for each direction; a line feed at the end of a file is not part of the secret.',
+      'A running server knows the client within a second. Secrets of your own come in two files, one for ' +
+      'each direction; a line feed at the end of a file is not part of the secret.',
     examples: [
       'clients add alice --out alice.json',
       'clients add alice --server-id billing --data /var/lib/waybill --url https://billing.example/call --out alice.json',

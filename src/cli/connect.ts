@@ -1,6 +1,5 @@
 import { type Client, createClient, parseCredential } from '../client/index.ts';
 import { SetupError } from '../errors/index.ts';
-import { Failure } from './exits.ts';
 import type { ClientFlags } from './options.ts';
 import { shellWord } from './output.ts';
 import { readSecretFile } from './secret-file.ts';
@@ -22,21 +21,6 @@ export function connect({ credential: path, url, timeoutMs }: ClientFlags): Clie
     throw new SetupError(
       `credential file ${path}: ${what}; use the file that "waybill clients add --out" wrote`,
     );
-  }
-}
-
-/** Runs until it is done or somebody presses Ctrl-C; a second Ctrl-C ends the process without a word. */
-export async function interruptible<T>(
-  why: () => string,
-  run: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const controller = new AbortController();
-  const onSignal = () => controller.abort(new Failure('interrupted', 'interrupted', why()));
-  process.once('SIGINT', onSignal);
-  try {
-    return await run(controller.signal);
-  } finally {
-    process.off('SIGINT', onSignal);
   }
 }
 

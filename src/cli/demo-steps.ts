@@ -78,7 +78,7 @@ export const STEPS: readonly Step[] = [
       const reply = await send(bytes, { signal });
       const expected: Expected = {
         requestId: requestIdOf(bytes),
-        serverId: 'demo',
+        serverId: credential.server_id,
         nowMs: Date.now(),
         clockUnknown: false,
       };

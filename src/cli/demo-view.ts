@@ -1,8 +1,7 @@
-import type { RequestMessage, ResponseMessage } from '../wire/index.ts';
-import { isObject } from '../wire/index.ts';
-import { paint, printable } from './output.ts';
-import { type ProgressView, progressView } from './progress-view.ts';
 import type { JobProgress } from '../client/index.ts';
+import { isObject, type RequestMessage, type ResponseMessage } from '../wire/index.ts';
+import { columnsOf, paint, printable } from './output.ts';
+import { type ProgressView, progressView } from './progress-view.ts';
 
 /** One message each way, as it was on the wire. */
 export interface Exchange {
@@ -22,8 +21,6 @@ export interface DemoView {
 
 const out = process.stdout;
 const INDENT = '   ';
-/** Where a terminal does not say: what fits most. */
-const DEFAULT_COLUMNS = 96;
 const MAX_COLUMNS = 110;
 const SIGNATURE_COLUMNS = 21;
 
@@ -79,7 +76,7 @@ function say(text: string): void {
 
 /** An arrow, what was said in short, and at the right the beginning of the signature. */
 function line(arrow: string, said: string, value: object | null, signature: string): string {
-  const room = Math.min(out.columns ?? DEFAULT_COLUMNS, MAX_COLUMNS) - INDENT.length - SIGNATURE_COLUMNS;
+  const room = Math.min(columnsOf(out), MAX_COLUMNS) - INDENT.length - SIGNATURE_COLUMNS;
   const whole = value === null ? said : `${said} ${JSON.stringify(value)}`;
   const text = printable(whole.length <= room || value === null ? whole : `${said} ${shortJson(value)}`);
   const fitted = text.length > room ? `${text.slice(0, room - 1)}…` : text.padEnd(room);

@@ -7,6 +7,7 @@ import type { DemoView, Exchange } from './demo-view.ts';
 import { EXITS, failureOf } from './exits.ts';
 import { jsonOption } from './options.ts';
 import { print } from './output.ts';
+import { interruptible } from './signals.ts';
 import { addVerb } from './verb.ts';
 
 interface DemoOptions {
@@ -30,7 +31,6 @@ export function addDemo(program: Command): void {
 }
 
 async function demo({ json }: DemoOptions): Promise<void> {
-  const { interruptible } = await import('./connect.ts');
   const { SILENT, textView } = await import('./demo-view.ts');
   const view = json === true ? SILENT : textView();
   await interruptible(
@@ -57,12 +57,19 @@ async function inTemporaryFolder<T>(run: (folder: string) => Promise<T>): Promis
 
 /** A server on a free port, a client, and one step after the other. */
 async function perform(folder: string, view: DemoView, signal: AbortSignal): Promise<readonly StepReport[]> {
-  const [{ createServer, listen }, { default: tools }] = await Promise.all([
+  const [{ createServer, listen }, { stderrLog }, { default: tools }] = await Promise.all([
     import('../transports/index.ts'),
+    import('../server/log.ts'),
     import('./example-tools.ts'),
   ]);
-  // Nothing is waited for at the end: a job that still runs was interrupted.
-  const server = await createServer({ tools, store: `sqlite:${folder}`, serverId: 'demo', drainMs: 0 });
+  const server = await createServer({
+    tools,
+    store: `sqlite:${folder}`,
+    serverId: 'demo',
+    // At the end a job runs only if the demo was interrupted: it is not waited for, and not worth a warning.
+    drainMs: 0,
+    log: { ...stderrLog, warn() {} },
+  });
   const listener = await listen(server);
   try {
     view.begin(listener.url);
@@ -101,12 +108,10 @@ async function walk(
     view.step(reports.length + 1, shows);
     const why = await run(stage).then(
       (ok) => (ok ? null : `this is not what ${name} must give`),
-      (error: unknown) => {
-        signal.throwIfAborted();
-        return failureOf(error).text;
-      },
+      (error: unknown) => failureOf(error).text,
     );
-    view.stepDone(why);
+    view.stepDone(signal.aborted ? null : why);
+    signal.throwIfAborted();
     reports.push({ name, shows, ok: why === null, exchanges });
   }
   return reports;

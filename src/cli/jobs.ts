@@ -3,6 +3,7 @@ import type { JobInfo, JobState, JobUpdate } from '../client/index.ts';
 import { type ClientFlags, addClientFlags, filled, integer } from './options.ts';
 import { dateText, note, print, printable, reasonText, table } from './output.ts';
 import { describe } from './progress-view.ts';
+import { interruptible } from './signals.ts';
 import { addVerb } from './verb.ts';
 
 const STATES: readonly JobState[] = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'expired'];
@@ -64,7 +65,7 @@ function standing(id: string, { state, progress, result, error }: JobUpdate): st
 }
 
 async function wait(id: string, flags: ClientFlags): Promise<void> {
-  const { connect, interruptible } = await import('./connect.ts');
+  const { connect } = await import('./connect.ts');
   const { follow, goesOn } = await import('./follow.ts');
   const job = connect(flags).job(id);
   await interruptible(

@@ -22,5 +22,6 @@ process.on('uncaughtException', (error) => process.exit(end(error)));
 try {
   await createProgram().parseAsync(args, { from: 'user' });
 } catch (error) {
-  process.exitCode = end(error);
+  // A module that was loaded may hold timers and connections of its own.
+  process.exit(end(error));
 }

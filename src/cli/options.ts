@@ -8,7 +8,7 @@ import { Failure } from './exits.ts';
  * A flag wins over its variable. Secrets come in files only, so that no process list shows them.
  */
 
-export const DEFAULT_DATA = '.waybill';
+const DEFAULT_DATA = '.waybill';
 export const DEFAULT_SERVER_ID = 'waybill';
 export const DEFAULT_PORT = 8_080;
 

@@ -6,9 +6,16 @@ type Style = Parameters<typeof styleText>[0];
 /** Where text goes that a person may be looking at. */
 export type Screen = Pick<NodeJS.WriteStream, 'isTTY' | 'columns' | 'write' | 'hasColors'>;
 
+const DEFAULT_COLUMNS = 96;
+
 /** Colour, only where somebody sees it: not into files and pipes, not with NO_COLOR. */
 export function paint(stream: Screen, style: Style, text: string): string {
   return stream.isTTY && stream.hasColors() ? styleText(style, text) : text;
+}
+
+/** Width of the terminal; where there is none, or it does not say, what fits most. */
+export function columnsOf({ columns }: Screen): number {
+  return columns > 0 ? columns : DEFAULT_COLUMNS;
 }
 
 /** Text of somebody else, made safe for a terminal: in one line, without control characters. */

@@ -1,5 +1,5 @@
 import type { JobProgress } from '../client/index.ts';
-import { paint, printable, type Screen } from './output.ts';
+import { columnsOf, paint, printable, type Screen } from './output.ts';
 
 /** Shows how far a job is, for as long as it takes. */
 export interface ProgressView {
@@ -43,7 +43,7 @@ function liveBar(stream: Screen, indent: string): ProgressView {
 }
 
 function fit(text: string, tail: string, stream: Screen): string {
-  const room = stream.columns - tail.length - 1;
+  const room = Math.max(0, columnsOf(stream) - tail.length - 1);
   return `${text.slice(0, room).replace(/[█▏▎▍▌▋▊▉]+/, (bar) => paint(stream, 'cyan', bar))}${tail}`;
 }
 

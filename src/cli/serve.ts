@@ -1,9 +1,9 @@
-import type { Command } from 'commander';
-import { Option } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Tool } from '../tools/index.ts';
 import type { Listener, Server } from '../transports/index.ts';
 import { isDebug, paint, print } from './output.ts';
 import { dataOption, hostOption, jsonOption, portOption, serverIdOption } from './options.ts';
+import { type EndSignal, onFirstSignal } from './signals.ts';
 import { addVerb } from './verb.ts';
 
 interface ServeOptions {
@@ -19,7 +19,9 @@ export function addServe(program: Command): void {
   addVerb(program, 'serve', {
     summary: 'Serve tools: those of a module, else the example tools.',
     detail:
-      'The module (JavaScript or TypeScript) default-exports what defineTool returns, or an array of it. The log goes to stderr, as JSON lines. SIGTERM and Ctrl-C end the server: calls and jobs that run may end within 10 s, after that jobs go back to the queue; a second signal does not wait.',
+      'The module (JavaScript or TypeScript) default-exports what defineTool returns, or an array of it. ' +
+      'The log goes to stderr, as JSON lines. SIGTERM and Ctrl-C end the server: calls and jobs that run ' +
+      'may end within 10 s, after that jobs go back to the queue; a second signal does not wait.',
     examples: [
       'serve',
       'serve ./tools.ts --port 9000 --data /var/lib/waybill --server-id billing',
@@ -60,7 +62,7 @@ async function serve(module: string | undefined, options: ServeOptions): Promise
     throw error;
   }
   Object.assign(door, server);
-  const ended = nextSignal();
+  const ended = new Promise<EndSignal>((resolve) => onFirstSignal(['SIGINT', 'SIGTERM'], resolve));
   if (listener !== null) announce(listener, server, tools, options);
   else log.info({ server_id: server.serverId, data }, 'serving on stdin and stdout');
   const { stdin: input, stdout: output } = process;
@@ -122,26 +124,6 @@ function announce(
 ): void {
   const text = `listening on ${paint(process.stdout, 'bold', url)}, server id ${serverId}, data ${data}`;
   print({ url, server_id: serverId, data, tools: tools.map(({ name }) => name) }, json, text);
-}
-
-const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
-type Signal = keyof typeof SIGNALS;
-
-/** npm passes on a Ctrl-C that the terminal has sent already; nobody presses it twice as fast as this. */
-const SAME_SIGNAL_MS = 200;
-
-/** The first signal to end; a second one ends the process at once. */
-function nextSignal(): Promise<Signal> {
-  let firstMs = Number.NaN;
-  return new Promise((resolve) => {
-    const onSignal = (signal: Signal) => {
-      if (Number.isNaN(firstMs)) {
-        firstMs = performance.now();
-        resolve(signal);
-      } else if (performance.now() - firstMs > SAME_SIGNAL_MS) process.exit(SIGNALS[signal]);
-    };
-    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-  });
 }
 
 type Log = Awaited<ReturnType<typeof load>>['log'];

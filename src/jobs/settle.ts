@@ -1,8 +1,8 @@
 import { ProtocolError } from '../errors/index.ts';
-import { JOB_LIMITS } from '../limits.ts';
+import { JOB_LIMITS, type MessageLimits } from '../limits.ts';
 import type { Attempt, JobEnd, RecordStore } from '../store/index.ts';
 import type { Logger, Settled } from '../tools/index.ts';
-import { canonicalize, type JsonObject } from '../wire/index.ts';
+import { asResult } from '../wire/index.ts';
 import type { Verdict } from './dispatcher.ts';
 
 /** Why an attempt was aborted from outside. */
@@ -22,7 +22,12 @@ export interface Settler {
   giveBack(attempt: Attempt, retryAfterMs: number, why: string): Promise<Verdict>;
 }
 
-export function createSettler({ jobs }: RecordStore, log: Logger, now: () => number): Settler {
+export function createSettler(
+  { jobs }: RecordStore,
+  log: Logger,
+  now: () => number,
+  limits: MessageLimits,
+): Settler {
   async function finish(attempt: Attempt, end: JobEnd): Promise<Verdict> {
     if (!(await jobs.finish(attempt.fence, end, now()))) {
       log.info(
@@ -41,15 +46,16 @@ export function createSettler({ jobs }: RecordStore, log: Logger, now: () => num
 
   async function giveBack(attempt: Attempt, retryAfterMs: number, why: string): Promise<Verdict> {
     const released = await jobs.release(attempt.fence, false, now());
+    if (!released) return 'done';
     log.warn({ job_id: attempt.fence.jobId, why }, 'job goes back to the queue');
-    return released ? { retryAfterMs } : 'done';
+    return { retryAfterMs };
   }
 
   return {
     giveBack,
     fail: (attempt, message) => finish(attempt, failed(message)),
     settle(attempt, settled, why) {
-      if (settled.ok) return finish(attempt, succeeded(settled.result));
+      if (settled.ok) return finish(attempt, succeeded(settled.result, limits));
       // Whoever took the job over, or ended it, has written how it goes on.
       if (why === REASONS.takenOver || why === REASONS.ended) return Promise.resolve('done');
       if (why === REASONS.shutdown) return giveBack(attempt, 0, 'shutdown');
@@ -66,10 +72,9 @@ function failed(message: string): JobEnd {
   return { state: 'failed', result: null, error: `job_failed: ${message}` };
 }
 
-function succeeded(result: Readonly<Record<string, unknown>>): JobEnd {
+function succeeded(result: Readonly<Record<string, unknown>>, limits: MessageLimits): JobEnd {
   try {
-    // Parsing the canonical text back gives exactly what a client will be sent.
-    return { state: 'succeeded', result: JSON.parse(canonicalize(result)) as JsonObject, error: null };
+    return { state: 'succeeded', result: asResult(result, limits), error: null };
   } catch (error) {
     return failed(`the result cannot be sent: ${error instanceof Error ? error.message : 'not JSON'}`);
   }

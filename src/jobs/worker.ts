@@ -1,11 +1,11 @@
 import { ProtocolError } from '../errors/index.ts';
-import { JOB_LIMITS } from '../limits.ts';
+import { JOB_LIMITS, JOB_POLICY, type MessageLimits } from '../limits.ts';
 import { type Attempt, isTerminal, type RecordStore } from '../store/index.ts';
 import { invoke, type Logger, parseArgs, type Settled, type Tool, type ToolContext } from '../tools/index.ts';
 import type { JsonObject } from '../wire/index.ts';
 import type { Dispatcher, Lease, Verdict } from './dispatcher.ts';
 import { createProgressWriter } from './progress.ts';
-import { createSettler, REASONS } from './settle.ts';
+import { createSettler, REASONS, type Settler } from './settle.ts';
 
 export interface WorkerOptions {
   readonly store: RecordStore;
@@ -15,6 +15,8 @@ export interface WorkerOptions {
   readonly now: () => number;
   readonly concurrency: number;
   readonly leaseMs: number;
+  /** What a result must fit into. */
+  readonly messageLimits: MessageLimits;
 }
 
 export interface Worker {
@@ -33,9 +35,10 @@ interface Running {
 
 /** Runs the jobs that the dispatcher hands out, each attempt under its own fence. */
 export function startWorker(options: WorkerOptions): Worker {
-  const { store, dispatcher, tools, log, now, concurrency, leaseMs } = options;
+  const { store, dispatcher, tools, log, now, concurrency, leaseMs, messageLimits } = options;
   const running = new Map<string, Running>();
-  const settler = createSettler(store, log, now);
+  const settler = createSettler(store, log, now, messageLimits);
+  let stopping = false;
   const onError = (error: unknown) => log.error({ err: error }, 'queue failed');
   const stopListening = store.jobs.onChange((id, state) => {
     if (isTerminal(state)) running.get(id)?.abort(REASONS.ended);
@@ -45,9 +48,12 @@ export function startWorker(options: WorkerOptions): Worker {
   async function runJob(jobId: string, lease: Lease): Promise<Verdict> {
     const attempt = await store.jobs.begin(jobId, now());
     if (attempt === null) return 'done';
+    if (stopping) return settler.giveBack(attempt, 0, 'shutdown');
     const tool = tools.get(attempt.tool);
-    if (tool === undefined)
-      return settler.giveBack(attempt, attempt.backoffMs, `there is no tool ${attempt.tool} here`);
+    if (tool === undefined) {
+      const retryAfterMs = Math.max(attempt.backoffMs, JOB_POLICY.backoffMs);
+      return settler.giveBack(attempt, retryAfterMs, `there is no tool ${attempt.tool} here`);
+    }
     if (attempt.attempt > attempt.attempts) {
       return settler.fail(attempt, `the worker died in each of ${attempt.attempts} attempts`);
     }
@@ -63,52 +69,77 @@ export function startWorker(options: WorkerOptions): Worker {
     abandon: Running['abandon'],
   ): Promise<Verdict> {
     const { fence, args, clientId, requestId, deadlineMs } = attempt;
-    // Its signal is made when somebody asks for it: 2 µs that most jobs need not pay.
-    const controller = new AbortController();
-    let why: ProtocolError | null = null;
-    const abort = (reason: ProtocolError) => {
-      why ??= reason;
-      controller.abort(why);
-    };
-    const progress = createProgressWriter(store, fence, now, () => abort(REASONS.takenOver));
-    const deadline = setTimeout(abort, deadlineMs - now(), REASONS.expired);
+    const aborter = createAborter();
+    const { abort } = aborter;
+    const progress = createProgressWriter(store, fence, now, messageLimits, () => abort(REASONS.takenOver));
+    const deadline = startDeadline(deadlineMs - now(), () => abort(REASONS.expired));
     lease.onLost = () => abort(REASONS.takenOver);
     running.set(fence.jobId, { attempt, abort, abandon });
-    const settled = await runTool(tool, args, {
+    const ran = runTool(tool, args, {
       get signal() {
-        return controller.signal;
+        return aborter.signal;
       },
       progress: progress.report,
       log,
       clientId,
       requestId,
     });
-    lease.freeSlot();
-    clearTimeout(deadline);
-    progress.stop();
-    // Another attempt of the same job may run here by now.
-    if (running.get(fence.jobId)?.attempt === attempt) running.delete(fence.jobId);
-    return settler.settle(attempt, settled, why);
-  }
-
-  async function abandonRunning(): Promise<void> {
-    for (const { abort } of running.values()) abort(REASONS.shutdown);
-    await until(() => running.size === 0, JOB_LIMITS.abortGraceMs);
-    const left = [...running.values()];
-    await Promise.all(
-      left.map(async ({ attempt, abandon }) => abandon(await settler.giveBack(attempt, 0, 'shutdown'))),
-    );
+    const settled = await ran.finally(() => {
+      lease.freeSlot();
+      clearTimeout(deadline);
+      progress.stop();
+      // Another attempt of the same job may run here by now.
+      if (running.get(fence.jobId)?.attempt === attempt) running.delete(fence.jobId);
+    });
+    return settler.settle(attempt, settled, aborter.why);
   }
 
   return {
     async stop(drainMs) {
+      stopping = true;
       const stopped = consumer.stop();
       await until(() => running.size === 0, drainMs);
-      await abandonRunning();
+      await abandonAll(running, settler);
       await stopped;
       stopListening();
     },
   };
+}
+
+async function abandonAll(running: ReadonlyMap<string, Running>, settler: Settler): Promise<void> {
+  for (const { abort } of running.values()) abort(REASONS.shutdown);
+  await until(() => running.size === 0, JOB_LIMITS.abortGraceMs);
+  const left = [...running.values()];
+  await Promise.all(
+    left.map(async ({ attempt, abandon }) => abandon(await settler.giveBack(attempt, 0, 'shutdown'))),
+  );
+}
+
+function createAborter() {
+  // Its signal is made when somebody asks for it: 2 µs that most jobs need not pay.
+  const controller = new AbortController();
+  let why: ProtocolError | null = null;
+  return {
+    get signal() {
+      return controller.signal;
+    },
+    get why() {
+      return why;
+    },
+    /** The first reason counts. */
+    abort(reason: ProtocolError): void {
+      why ??= reason;
+      controller.abort(why);
+    },
+  };
+}
+
+/** Longest time of a timer of Node; beyond it a timer fires at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** A deadline that no timer can hold is the sweeper's, which looks at all of them. */
+function startDeadline(ms: number, expire: () => void): NodeJS.Timeout | undefined {
+  return ms > MAX_TIMER_MS ? undefined : setTimeout(expire, ms);
 }
 
 async function runTool(tool: Tool, args: JsonObject, context: ToolContext): Promise<Settled> {

@@ -49,7 +49,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
 }
 
 async function assemble(store: SqliteStore, options: ResolvedOptions): Promise<Server> {
-  const { tools, log, now, messageLimits, concurrency, leaseMs, drainMs } = options;
+  const { tools, log, now, messageLimits, drainMs } = options;
   const dispatcher = createSqliteDispatcher(store, now);
   const draining = new AbortController();
   // Every held poll listens to it; that is no leak.
@@ -70,7 +70,7 @@ async function assemble(store: SqliteStore, options: ResolvedOptions): Promise<S
     draining: draining.signal,
   });
   const jobs = new Map(tools.map((tool) => [tool.name, tool]));
-  const worker = startWorker({ store, dispatcher, tools: jobs, log, now, concurrency, leaseMs });
+  const worker = startWorker({ ...options, store, dispatcher, tools: jobs });
   const sweeper = startSweeper(store, dispatcher, log, now);
 
   async function drain(): Promise<void> {

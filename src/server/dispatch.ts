@@ -1,9 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { ProtocolError } from '../errors/index.ts';
 import type { Dispatcher } from '../jobs/index.ts';
-import { SERVER_LIMITS } from '../limits.ts';
+import { type MessageLimits, SERVER_LIMITS } from '../limits.ts';
 import { newJobId, type NewRequest, type Outcome, type RecordStore } from '../store/index.ts';
 import { invoke, type Logger, parseArgs, type Settled, type Tool } from '../tools/index.ts';
-import { canonicalize, type JsonObject } from '../wire/index.ts';
+import { asResult } from '../wire/index.ts';
 import { fingerprint } from '../wire/signature.ts';
 import { digestOf, outcomeOf } from './admit.ts';
 import type { Authorized } from './authorize.ts';
@@ -16,6 +17,7 @@ export interface DispatchContext {
   readonly log: Logger;
   readonly now: () => number;
   readonly directTimeoutMs: number;
+  readonly messageLimits: MessageLimits;
   /** Stops each direct call that runs; used when the server has drained long enough. */
   readonly running: Set<() => void>;
   /** Aborts when the server starts to drain: held replies are let go. */
@@ -77,7 +79,8 @@ async function runOnce(
   const { requests } = context.store;
   const { client_id, request_id } = call.message;
   const nowMs = context.now();
-  const request = newRequest(call.message, nowMs, nowMs + context.directTimeoutMs);
+  const deadlineMs = nowMs + context.directTimeoutMs + SERVER_LIMITS.outcomeGraceMs;
+  const request = newRequest(call.message, nowMs, deadlineMs);
   const known = await requests.claim(request);
   if (known !== null) return outcomeOf(known, request.digest, nowMs);
   const settled = await runDirect(tool, args, call, context);
@@ -86,7 +89,7 @@ async function runOnce(
     await requests.release(client_id, request_id);
     throw settled.error;
   }
-  const outcome = recordable(settled);
+  const outcome = recordable(settled, context);
   await requests.finish(client_id, request_id, outcome);
   return outcome;
 }
@@ -154,13 +157,15 @@ function outcomeOfRun(settled: Settled): Outcome {
 }
 
 /** The same, for the record: what a retry is given whatever it was. */
-function recordable(settled: Settled): Outcome {
-  if (settled.ok) return { ...completed(settled.result), result: sendable(settled.result) };
-  return settled.error.code === 'job_failed' ? failed(settled.error.text) : refused(settled.error);
-}
-
-/** @throws CanonicalJsonError for a result that no message can carry */
-function sendable(result: Readonly<Record<string, unknown>>): JsonObject {
-  // Parsing the canonical text back gives exactly what a client will be sent.
-  return JSON.parse(canonicalize(result)) as JsonObject;
+function recordable(settled: Settled, { log, messageLimits }: DispatchContext): Outcome {
+  if (!settled.ok) {
+    return settled.error.code === 'job_failed' ? failed(settled.error.text) : refused(settled.error);
+  }
+  try {
+    return completed(asResult(settled.result, messageLimits));
+  } catch (error) {
+    const id = randomUUID();
+    log.error({ err: error, error_id: id }, 'a result cannot be sent');
+    return refused(new ProtocolError('internal', `the result cannot be sent; error id ${id}`));
+  }
 }

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { busy, ProtocolError, StoreError } from '../errors/index.ts';
-import type { MessageLimits } from '../limits.ts';
 import type { Outcome } from '../store/index.ts';
 import { decodeRequest, EnvelopeError } from '../wire/index.ts';
 import { type AdmitContext, admit } from './admit.ts';
@@ -14,7 +13,6 @@ import { verify } from './verify.ts';
 export interface HandleContext extends AdmitContext, DispatchContext {
   readonly keyRing: KeyRing;
   readonly policy: Policy | null;
-  readonly messageLimits: MessageLimits;
   readonly maxCallsInFlight: number;
 }
 

@@ -32,7 +32,7 @@ function readChecked<T>(checked: StandardSchemaV1.Result<T>): Checked<T> {
   if (!checked.issues) return { value: checked.value };
   const issues = checked.issues.slice(0, TOOL_LIMITS.maxIssues);
   return {
-    issues: issues.map(({ path, message }) => ({ path: pathText(path), message: message.toWellFormed() })),
+    issues: issues.map(({ path, message }) => ({ path: pathText(path), message: shorten(message) })),
   };
 }
 
@@ -44,7 +44,12 @@ function pathText(path: StandardSchemaV1.Issue['path']): string {
     else text += text === '' ? String(key) : `.${String(key)}`;
   }
   // A path of the caller's own names may hold anything a string can; replies hold only well-formed text.
-  return text === '' ? '$' : text.toWellFormed();
+  return text === '' ? '$' : shorten(text);
+}
+
+/** Both may quote what was sent, and a reply must be able to carry them. */
+function shorten(text: string): string {
+  return text.slice(0, TOOL_LIMITS.maxIssueChars).toWellFormed();
 }
 
 /**

@@ -40,6 +40,7 @@ export async function listen(server: Server, options: ListenOptions = {}): Promi
   const { host = '127.0.0.1', port = 0 } = options;
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new RangeError('port must be from 0 to 65535');
+  const calls: Calls = { open: 0 };
   const http = createHttpServer(
     {
       headersTimeout: options.headersTimeoutMs ?? HTTP_LIMITS.headersTimeoutMs,
@@ -50,7 +51,7 @@ export async function listen(server: Server, options: ListenOptions = {}): Promi
       maxHeaderSize: HTTP_LIMITS.maxHeaderBytes,
       noDelay: true,
     },
-    (request, response) => serve(server, request, response),
+    (request, response) => serve(server, calls, request, response),
   );
   http.maxConnections = options.maxConnections ?? HTTP_LIMITS.maxConnections;
   http.maxHeadersCount = HTTP_LIMITS.maxHeaders;
@@ -62,7 +63,7 @@ export async function listen(server: Server, options: ListenOptions = {}): Promi
     host: address.address,
     port: address.port,
     url: `http://${name}:${address.port}${CALL_PATH}`,
-    close: () => closeHttp(http),
+    close: () => closeHttp(http, calls),
   };
 }
 
@@ -84,16 +85,29 @@ const BIND_ERRORS: Readonly<Record<string, string>> = {
   ENOTFOUND: 'no such host name; choose another --host',
 };
 
-async function closeHttp(http: HttpServer): Promise<void> {
+/** Messages that were handed to the server and are not answered yet. */
+interface Calls {
+  open: number;
+}
+
+const CLOSE_CHECK_MS = 20;
+
+async function closeHttp(http: HttpServer, calls: Calls): Promise<void> {
   const closed = new Promise((resolve) => http.close(resolve));
+  let quietMs = 0;
   // Connections that wait for a next request would hold the process for as long as they like.
-  const idle = setInterval(() => http.closeIdleConnections(), 20);
+  const idle = setInterval(() => {
+    http.closeIdleConnections();
+    quietMs = calls.open === 0 ? quietMs + CLOSE_CHECK_MS : 0;
+    // So would those that never send a whole one: from `close` on node:http looks at no time-outs.
+    if (quietMs >= HTTP_LIMITS.lingerMs) http.closeAllConnections();
+  }, CLOSE_CHECK_MS);
   http.closeIdleConnections();
   await closed;
   clearInterval(idle);
 }
 
-function serve(server: Server, request: IncomingMessage, response: ServerResponse): void {
+function serve(server: Server, calls: Calls, request: IncomingMessage, response: ServerResponse): void {
   const { method = '', url = '' } = request;
   const isCall = method === 'POST' && (url === CALL_PATH || url.startsWith(`${CALL_PATH}?`));
   if (!isCall) {
@@ -113,11 +127,11 @@ function serve(server: Server, request: IncomingMessage, response: ServerRespons
       new ProtocolError('unsupported_media_type', `send ${JSON_TYPE}`),
     );
   }
-  receive(server, request, response);
+  receive(server, calls, request, response);
 }
 
 /** Collects the body up to the limit, then hands it over; more than the limit is not read. */
-function receive(server: Server, request: IncomingMessage, response: ServerResponse): void {
+function receive(server: Server, calls: Calls, request: IncomingMessage, response: ServerResponse): void {
   const { maxMessageBytes } = server;
   if (Number(headerOf(request, 'content-length')) > maxMessageBytes) {
     return refuse(server, request, response, tooLarge(maxMessageBytes));
@@ -136,7 +150,11 @@ function receive(server: Server, request: IncomingMessage, response: ServerRespo
   request.on('end', () => {
     const [only] = chunks;
     const body = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
-    void server.handle(body).then((reply) => send(response, reply));
+    calls.open++;
+    void server.handle(body).then((reply) => {
+      calls.open--;
+      send(response, reply);
+    });
   });
 }
 
@@ -153,19 +171,20 @@ function tooLarge(maxMessageBytes: number): ProtocolError {
   return new ProtocolError('too_large', `a message may have at most ${maxMessageBytes} bytes`);
 }
 
-/** Refuses without reading the rest of the body, so the connection cannot be used again. */
+/**
+ * Refuses before the body has come. What still comes is thrown away for a while: to close the connection at
+ * once would reset it, and take the answer from a peer that is still sending.
+ */
 function refuse(
   server: Server,
   request: IncomingMessage,
   response: ServerResponse,
   error: ProtocolError,
 ): void {
-  request.on('error', () => {});
-  response.shouldKeepAlive = false;
   send(response, server.refuse(error));
-  // Let the answer reach a peer that still sends, before the connection is reset.
   request.resume();
-  setTimeout(() => request.destroy(), HTTP_LIMITS.lingerMs).unref();
+  const cut = setTimeout(() => request.destroy(), HTTP_LIMITS.lingerMs);
+  request.on('close', () => clearTimeout(cut));
 }
 
 function send(response: ServerResponse, { body, httpStatus }: Reply): void {

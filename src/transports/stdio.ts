@@ -14,10 +14,11 @@ export async function serveStdio(
   { input, output }: { readonly input: Readable; readonly output: Writable },
 ): Promise<void> {
   const pending = new Set<Promise<void>>();
+  const peer = watch(output);
 
   async function write(text: string): Promise<void> {
-    if (output.write(`${text}\n`)) return;
-    await new Promise((resolve) => output.once('drain', resolve));
+    if (peer.gone || output.write(`${text}\n`)) return;
+    await peer.drained();
   }
 
   async function answer(line: Line): Promise<void> {
@@ -26,12 +27,39 @@ export async function serveStdio(
   }
 
   for await (const line of readLines(input, server.maxMessageBytes)) {
+    if (peer.gone) break;
     const answered = answer(line).finally(() => pending.delete(answered));
     pending.add(answered);
     // A peer that does not read its replies is not read from either.
     if (pending.size >= STDIO_LIMITS.maxCallsInFlight) await Promise.race(pending);
   }
   await Promise.all(pending);
+}
+
+/** Does the other side still read? */
+function watch(output: Writable) {
+  let waiting: Promise<void> | null = null;
+  let wake = (): void => {};
+  const peer = {
+    gone: false,
+    /** Resolves when more can be written, or nothing more ever can. */
+    drained(): Promise<void> {
+      waiting ??= new Promise((resolve) => {
+        wake = resolve;
+      });
+      return waiting;
+    },
+  };
+  const release = () => {
+    waiting = null;
+    wake();
+  };
+  const leave = () => {
+    peer.gone = true;
+    release();
+  };
+  output.on('drain', release).on('error', leave).on('close', leave);
+  return peer;
 }
 
 type Line = { readonly bytes: Uint8Array } | { readonly tooLong: true };

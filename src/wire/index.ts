@@ -16,5 +16,6 @@ export {
   type Status,
   type Unsigned,
 } from './envelope.ts';
+export { asResult } from './result.ts';
 export { isObject, type JsonObject, type JsonValue } from './json.ts';
 export { generateSecret, weaknessOf } from './secret.ts';

@@ -1,14 +1,13 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createClient, parseCredential } from '../../src/client/index.ts';
 import { createServer as createWaybill, listen } from '../../src/transports/index.ts';
 import exampleTools from '../../src/cli/example-tools.ts';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { start, waybill } from './waybill.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -61,11 +60,9 @@ describe('waybill call', () => {
   test('takes arguments from stdin for "-", and from a pipe or a file that stands there', async () => {
     writeFileSync(join(cwd, 'args.json'), '{"numbers":[5]}');
     const shell = (command: string) =>
-      new Promise<string>((resolve, reject) => {
+      new Promise<string>((resolve) => {
         const env = { ...process.env, WAYBILL_CREDENTIAL: 'alice.json', NODE: process.execPath, MAIN };
-        execFile('sh', ['-c', command], { cwd, env }, (error, stdout) =>
-          error ? reject(error) : resolve(stdout),
-        );
+        execFile('sh', ['-c', command], { cwd, env }, (_error, stdout) => resolve(stdout));
       });
     const results = await Promise.all([
       run('call batch_sum - --json', { stdin: '{"numbers":[5]}' }).then(({ stdout }) => stdout),
@@ -133,8 +130,8 @@ describe('waybill call', () => {
       writeFileSync(join(cwd, `${name}.json`), JSON.stringify(credential), { mode: 0o600 });
     }
     const [down, foreign, late, unknown, unverified] = await Promise.all([
-      run('call batch_sum {"numbers":[1]} --url http://127.0.0.1:1/call --timeout-ms 300'),
-      run(`tools --url http://127.0.0.1:${port}/ --timeout-ms 300`),
+      run('call batch_sum {"numbers":[1]} --url http://127.0.0.1:1/call --timeout-ms 5000'),
+      run(`tools --url http://127.0.0.1:${port}/`),
       run('call start_long_task {"seconds":1} --timeout-ms 1 --json --request-id mine'),
       run('tools', { env: { WAYBILL_CREDENTIAL: 'stranger.json' } }),
       run('tools', { env: { WAYBILL_CREDENTIAL: 'liar.json' } }),
@@ -269,22 +266,20 @@ describe('waybill jobs', () => {
   });
 });
 
-const hasScript = spawnSync('script', ['--version']).stdout?.toString().includes('util-linux') === true;
+const hasScript = String(spawnSync('script', ['--version']).stdout).includes('util-linux');
 
 describe.skipIf(!hasScript)('on a terminal (script of util-linux makes one)', () => {
   const onTerminal = (command: string, env: Record<string, string> = {}) =>
-    new Promise<string>((resolve, reject) => {
+    new Promise<string>((resolve) => {
       const all = { ...process.env, TERM: 'xterm-256color', NODE: process.execPath, MAIN, ...env };
       const line = `stty cols 80; "$NODE" "$MAIN" ${command} --credential alice.json`;
-      execFile('script', ['-qec', line, '/dev/null'], { cwd, env: all }, (error, stdout) =>
-        error && error.code !== 2 ? reject(error) : resolve(stdout),
-      );
+      execFile('script', ['-qec', line, '/dev/null'], { cwd, env: all }, (_error, stdout) => resolve(stdout));
     });
 
   test('a job has a live progress bar, taken away before the result', async () => {
     const shown = await onTerminal(`call start_long_task '{"seconds":1,"payload":{"a":1}}'`);
     expect(shown).toMatch(/running .*█.*░.* \d+ % \(\d\/4\)/);
-    expect(shown).toMatch(/\u001b\[36m█/);
+    expect(shown).toContain('\u001b[36m█');
     expect(shown.endsWith('\r\u001b[2K{\r\n  "a": 1\r\n}\r\n')).toBe(true);
   });
 

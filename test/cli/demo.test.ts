@@ -1,6 +1,12 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { z } from 'zod';
+import { type Stage, STEPS } from '../../src/cli/demo-steps.ts';
+import { ClientError, createClient } from '../../src/client/index.ts';
+import { defineTool } from '../../src/tools/index.ts';
+import { createServer, inProcess } from '../../src/transports/index.ts';
+import { request } from '../support/signing.ts';
 import { tempFolder } from '../support/temp.ts';
 import { start, waybill } from './waybill.ts';
 
@@ -21,6 +27,51 @@ function temporary(): { cwd: string; tmp: string; env: Record<string, string> } 
   return { cwd, tmp, env: { TMPDIR: tmp, TMP: tmp, TEMP: tmp } };
 }
 
+describe('the steps of the demo', () => {
+  test('are not taken for right when they come out otherwise', async () => {
+    const schemas = { input: z.looseObject({}), output: z.looseObject({}) };
+    const tools = [
+      defineTool({
+        name: 'batch_sum',
+        description: 'Miscounts.',
+        ...schemas,
+        run: () => ({ count: 3, total: 6 }),
+      }),
+      defineTool({
+        name: 'start_long_task',
+        description: 'Forgets.',
+        job: true,
+        ...schemas,
+        run: () => ({}),
+      }),
+    ];
+    const server = await createServer({ tools, store: `sqlite:${tempFolder()}`, serverId: 'demo' });
+    onTestFinished(() => server.close());
+    const credential = await server.addClient({ id: 'alice', url: 'http://x/' });
+    const sent: Uint8Array<ArrayBuffer>[] = [];
+    const client = createClient(credential, {
+      transport: (bytes, options) => {
+        sent.push(bytes);
+        return inProcess(server)(bytes, options);
+      },
+    });
+    // Whatever is sent, somebody who knows the keys makes an honest call of it.
+    const send: Stage['send'] = async (_bytes, options) => {
+      const honest = request(credential, 'batch_sum', {}, { ts_ms: Date.now() });
+      return inProcess(server)(new Uint8Array(honest), options);
+    };
+    const { signal } = new AbortController();
+    const stage: Stage = { client, credential: { ...credential, server_id: 'another' }, send, sent, signal };
+    for (const { name, run } of STEPS) {
+      const right = await run(stage).catch((error: unknown) => {
+        expect(error).toBeInstanceOf(ClientError);
+        return false;
+      });
+      expect({ name, right }).toEqual({ name, right: false });
+    }
+  });
+});
+
 describe('waybill demo', () => {
   test('walks the published flow, says what each step shows, and leaves nothing behind', async () => {
     const { cwd, tmp, env } = temporary();
@@ -29,7 +80,7 @@ describe('waybill demo', () => {
     expect(readdirSync(tmp)).toEqual([]);
     expect(readdirSync(cwd)).toEqual(['tmp']);
     // Plain text: without a terminal there is nothing to steer.
-    expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
+    expect([...stdout].filter((char) => char < ' ' && char !== '\n')).toEqual([]);
     expect(stdout.match(/^\d {2}.*$/gm)).toHaveLength(NAMES.length);
     for (const line of [
       /→ server_identity \{\} +signed [0-9a-f]{8}…$/m,
@@ -92,6 +143,8 @@ describe('waybill demo', () => {
     const { cwd, tmp, env } = temporary();
     const running = start(['demo'], { cwd, env });
     await running.until('stdout', /← running/);
+    // As npm does, which passes on what the terminal has sent already.
+    running.child.kill('SIGINT');
     running.child.kill('SIGINT');
     const { code, stderr } = await running.ended;
     expect({ code, stderr }).toEqual({

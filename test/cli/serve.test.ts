@@ -138,7 +138,9 @@ describe('waybill serve', () => {
       [1, 2],
       [40, 2],
     ];
-    const lines = numbers.map((each) => request(credential, 'batch_sum', { numbers: each }, {}).toString());
+    const lines = numbers.map((each) =>
+      String(request(credential, 'batch_sum', { numbers: each }, { ts_ms: Date.now() })),
+    );
     const { code, stdout, stderr } = await waybill(['serve', '--stdio'], {
       cwd,
       stdin: `${lines.join('\n')}\n`,
@@ -148,7 +150,9 @@ describe('waybill serve', () => {
       .trimEnd()
       .split('\n')
       .map((line) => verifiedReply(line, credential));
-    expect(replies.map(({ result }) => result?.['total']).sort()).toEqual([3, 42]);
+    expect(replies.map(({ result }) => result?.['total']).sort((a, b) => Number(a) - Number(b))).toEqual([
+      3, 42,
+    ]);
     const log = stderr
       .trimEnd()
       .split('\n')
@@ -159,6 +163,50 @@ describe('waybill serve', () => {
       server_id: 'waybill',
     });
     expect(log.find(({ why }) => why !== undefined)).toMatchObject({ why: 'end of stdin' });
+  });
+});
+
+describe('a server that dies', () => {
+  test('of a fault in its module says so in one line, with exit code 3', async () => {
+    const cwd = tempFolder();
+    writeFileSync(
+      join(cwd, 'tools.mjs'),
+      `${USE} export default defineTool({
+        name: 'late', description: 'd', input: z.object({}), output: z.object({}),
+        run: () => { setTimeout(() => { throw new Error('too\\nlate'); }, 50); return {}; },
+      });`,
+    );
+    const serving = start(['serve', 'tools.mjs', '--port', '0'], { cwd });
+    const [, url] = await serving.until('stdout', /^listening on (\S+),/);
+    await waybill(['clients', 'add', 'alice', '--url', String(url), '--out', 'alice.json'], { cwd });
+    await call(cwd, 'late', {});
+    const { code, stderr } = await serving.ended;
+    expect(code).toBe(3);
+    expect(stderr).toMatch(
+      /^waybill: unexpected: too late; this is a fault in waybill or in your module: [^\n]+\n$/,
+    );
+  });
+
+  test('while somebody waits for a job leaves them exit code 3 and how to wait on', async () => {
+    const cwd = tempFolder();
+    const serving = await serveWithAlice(cwd);
+    const args = [
+      'call',
+      'start_long_task',
+      '{"seconds":20}',
+      '--credential',
+      'alice.json',
+      '--timeout-ms',
+      '4000',
+    ];
+    const waiting = start(args, { cwd });
+    await waiting.until('stderr', /running/);
+    serving.child.kill('SIGKILL');
+    const { code, stderr } = await waiting.ended;
+    expect(code).toBe(3);
+    expect(stderr).toMatch(
+      /^waybill: [^\n]+; the job may still run: waybill jobs wait job_\S+ --credential alice\.json\n$/m,
+    );
   });
 });
 
@@ -201,41 +249,41 @@ describe('SIGTERM and Ctrl-C to waybill serve', () => {
     },
   );
 
-  test.each([
-    ['SIGTERM', 143],
-    ['SIGINT', 130],
-  ] as const)(
-    'a second %s ends it at once with exit code %i, and the job runs again after restart',
-    async (signal, code) => {
-      const cwd = tempFolder();
-      writeFileSync(
-        join(cwd, 'tools.mjs'),
-        `import { existsSync, writeFileSync } from 'node:fs'; ${USE}
-      export default defineTool({
-        name: 'second_time', description: 'Ends when it runs for the second time.', job: true,
-        input: z.object({}), output: z.object({ done: z.boolean() }),
-        run: async () => {
-          if (existsSync('ran')) return { done: true };
-          writeFileSync('ran', '');
-          console.error('first attempt');
-          return new Promise(() => {});
-        },
-      });`,
-      );
-      const serving = await serveWithAlice(cwd, 'tools.mjs');
-      const { stdout } = await call(cwd, 'second_time', {}, '--no-wait');
-      await serving.until('stderr', /first attempt/);
-      serving.child.kill(signal);
-      await serving.until('stderr', /"message":"draining/);
-      // Later than a signal that npm repeats.
-      await new Promise((resolve) => setTimeout(resolve, 400));
-      serving.child.kill(signal);
-      expect((await serving.ended).code).toBe(code);
-
-      const { url } = await serve(cwd, 'tools.mjs');
-      const wait = ['jobs', 'wait', stdout.trim(), '--credential', 'alice.json', '--url', url, '--json'];
-      // Another worker takes the job over when the lease of the dead one has run out.
-      expect(await waybill(wait, { cwd })).toMatchObject({ code: 0, stdout: '{"done":true}\n' });
-    },
-  );
+  test('a second signal ends it at once with 143 or 130, and the job runs again after restart', async () => {
+    const ends = { SIGTERM: 143, SIGINT: 130 } as const;
+    await Promise.all(
+      (['SIGTERM', 'SIGINT'] as const).map((signal) => assertEndsTwice(signal, ends[signal])),
+    );
+  });
 });
+
+const SECOND_TIME = `
+  import { existsSync, writeFileSync } from 'node:fs'; ${USE}
+  export default defineTool({
+    name: 'second_time', description: 'Ends when it runs for the second time.', job: true,
+    input: z.object({}), output: z.object({ done: z.boolean() }),
+    run: async () => {
+      if (existsSync('ran')) return { done: true };
+      writeFileSync('ran', '');
+      console.error('first attempt');
+      return new Promise(() => {});
+    },
+  });`;
+
+async function assertEndsTwice(signal: 'SIGTERM' | 'SIGINT', code: number): Promise<void> {
+  const cwd = tempFolder();
+  writeFileSync(join(cwd, 'tools.mjs'), SECOND_TIME);
+  const serving = await serveWithAlice(cwd, 'tools.mjs');
+  const { stdout } = await call(cwd, 'second_time', {}, '--no-wait');
+  await serving.until('stderr', /first attempt/);
+  serving.child.kill(signal);
+  await serving.until('stderr', /"message":"draining/);
+  // Later than a signal that npm repeats.
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  serving.child.kill(signal);
+  expect((await serving.ended).code).toBe(code);
+
+  const { url } = await serve(cwd, 'tools.mjs');
+  const wait = ['jobs', 'wait', stdout.trim(), '--credential', 'alice.json', '--url', url, '--json'];
+  expect(await waybill(wait, { cwd })).toMatchObject({ code: 0, stdout: '{"done":true}\n' });
+}

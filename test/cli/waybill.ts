@@ -114,7 +114,7 @@ function describe(path: string): string {
 }
 
 /** One line on stderr that says what to do, nothing on stdout, exit code 2, no stack trace. */
-export function expectWrongUse(ended: Ended, pattern: RegExp): void {
+export function assertWrongUse(ended: Ended, pattern: RegExp): void {
   expect(ended.stderr).toMatch(pattern);
   expect(ended.stderr).toMatch(/^waybill: [^\n]+\n$/);
   expect(ended.stderr).not.toMatch(/\bat .*:\d+:\d+/);

@@ -2,8 +2,8 @@
 
     peer.py walk URL CREDENTIAL_FILE OTHER_CREDENTIAL_FILE
         walks the published flow, verifies every reply, and prints one JSON line for each step
-    peer.py canonical
-        reads one JSON text a line, prints its RFC 8785 form or `refused: <why>`
+    peer.py canonical | short
+        reads one JSON text a line, prints its RFC 8785 form, or what the short way of section 11 gives
 """
 
 import hashlib
@@ -315,17 +315,13 @@ def walk(url, credential_file, other_file):
     jobs(client, other)
 
 
-def print_canonical():
+def print_texts(to_text):
     for line in sys.stdin.buffer:
-        try:
-            text = canonical(parse(line))
-        except Refused as why:
-            text = "refused: %s" % why
-        sys.stdout.buffer.write(text.encode("utf-8") + b"\n")
+        sys.stdout.buffer.write(to_text(parse(line)).encode("utf-8") + b"\n")
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "walk":
         walk(*sys.argv[2:])
     else:
-        print_canonical()
+        print_texts({"canonical": canonical, "short": ascii_text}[sys.argv[1]])

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { REQUIREMENTS } from './requirements.ts';
 
-const SECTIONS = Array.from({ length: 10 }, (_, index) => `§${index + 1}`);
+const SECTIONS = Array.from({ length: 11 }, (_, index) => `§${index + 1}`);
 
 /** The text of a file below test/; empty if there is none. */
 function sourceOf(file: string): string {

@@ -104,11 +104,16 @@ function createConsumer(
     if (slots.free === 0) return;
     const nowMs = now();
     for (const jobId of take(slots.free)) {
-      const lease = newLease(jobId, nowMs + leaseMs, slots);
-      if (!queue.claim(jobId, nowMs, lease.untilMs)) continue;
+      const untilMs = nowMs + leaseMs;
+      if (!queue.claim(jobId, nowMs, untilMs)) continue;
+      const held = leases.get(jobId);
+      if (held !== undefined) {
+        // It runs here: the machine has slept, or its clock was set, and nobody else could take it.
+        held.untilMs = untilMs;
+        continue;
+      }
+      const lease = newLease(jobId, untilMs, slots);
       slots.free--;
-      // Claimable although this process runs it: its lease ran out here, unnoticed.
-      leases.get(jobId)?.onLost?.();
       leases.set(jobId, lease);
       void runLeased(lease);
     }
@@ -146,7 +151,12 @@ function createConsumer(
   }
 
   const heartbeat = setInterval(() => {
-    turn.write(renew).catch(onError);
+    const before = [...leases.values()].map((lease) => ({ lease, untilMs: lease.untilMs }));
+    turn.write(renew).catch((error: unknown) => {
+      // The rows are as they were, and so are the leases.
+      for (const { lease, untilMs } of before) lease.untilMs = untilMs;
+      onError(error);
+    });
   }, leaseMs / 3);
 
   return {

@@ -100,9 +100,9 @@ function listJobs(jobs: Jobs): BuiltIn {
       };
       // One more than asked for tells whether there is a next page.
       const found = await jobs.list({ clientId, limit: limit + 1, ...filter });
-      const page = found.slice(0, limit);
-      const last = found.length > limit ? page.at(-1) : undefined;
-      return completed({ jobs: page.map(summaryOf), next_cursor: last?.id ?? null });
+      const page = fitting(found.slice(0, limit).map(summaryOf));
+      const last = found.length > page.length ? page.at(-1) : undefined;
+      return completed({ jobs: page, next_cursor: last?.job_id ?? null });
     },
   });
 }
@@ -139,5 +139,25 @@ function outcomeOfJob(job: JobRecord): Outcome {
 }
 
 function summaryOf({ id, tool, state, progress, error, createdMs, updatedMs }: JobRecord) {
-  return { job_id: id, tool, status: state, progress, error, created_ms: createdMs, updated_ms: updatedMs };
+  // Partial results are for poll_job: a hundred of them fit into no reply.
+  const { partial: _partial, ...shown } = progress ?? {};
+  return {
+    job_id: id,
+    tool,
+    status: state,
+    progress: progress === null ? null : shown,
+    error,
+    created_ms: createdMs,
+    updated_ms: updatedMs,
+  };
+}
+
+/** As many as one reply can carry, at least one. */
+function fitting<T extends object>(summaries: readonly T[]): readonly T[] {
+  let bytes = 0;
+  const end = summaries.findIndex((summary) => {
+    bytes += Buffer.byteLength(JSON.stringify(summary));
+    return bytes > SERVER_LIMITS.pageBytes;
+  });
+  return end === -1 ? summaries : summaries.slice(0, Math.max(1, end));
 }

@@ -101,7 +101,9 @@ function restore(path: string, onKey: (key: NonceKey) => void): number {
   // A power cut can leave a file that is too short, or zeros where nothing reached the disk.
   if (header.length < HEADER.length || isZero(header)) return 0;
   if (!header.equals(HEADER)) {
-    throw new SetupError(`${path} is no nonce journal of this waybill: use the one that wrote it, or another --data`);
+    throw new SetupError(
+      `${path} is no nonce journal of this waybill: use the one that wrote it, or another --data`,
+    );
   }
   const end = bytes.length - ((bytes.length - HEADER.length) % RECORD_BYTES);
   for (let at = HEADER.length; at < end; at += RECORD_BYTES) {

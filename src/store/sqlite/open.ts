@@ -149,7 +149,7 @@ interface OpenFile {
 
 function openFile(options: SqliteOptions): OpenFile {
   const path = join(options.dir, 'waybill.db');
-  let db: Database;
+  let db: Database | undefined;
   try {
     db = openDatabase(path);
     // It holds the clients' secrets.
@@ -162,6 +162,7 @@ function openFile(options: SqliteOptions): OpenFile {
     db.exec('PRAGMA cache_size = -65536');
     migrate(db);
   } catch (error) {
+    db?.close();
     if (error instanceof SetupError) throw error;
     throw new SetupError(
       `cannot use ${path}: ${reasonOf(error)}; choose another --data or correct its permissions`,

@@ -40,6 +40,8 @@ export interface OpenTurn {
   readonly done: Promise<void>;
   readonly before: (() => void)[];
   readonly ends: (() => void)[];
+  /** Calls back: no more can join. */
+  end(): void;
   readonly after: (() => void)[];
   /** Calls back and resolves, or rejects. */
   settle(error: StoreError | null): void;
@@ -71,16 +73,12 @@ export function createTurn(db: Database, log: number, unflushed: Unflushed): Tur
       }
       unflushed.flush();
       const changed = transaction.commit();
-      leave(turn);
+      open = null;
+      turn.end();
       flusher.add(turn, changed);
     } catch (error) {
       fail(error);
     }
-  }
-
-  function leave(turn: OpenTurn): void {
-    open = null;
-    for (const callback of turn.ends) callback();
   }
 
   /** Nothing of the open turn remains, on disk or in memory. @returns what everybody in it is told */
@@ -90,13 +88,14 @@ export function createTurn(db: Database, log: number, unflushed: Unflushed): Tur
     const failure = new StoreError('the store cannot be written', { cause: error });
     transaction.rollback();
     unflushed.reset();
-    leave(turn);
+    open = null;
+    turn.end();
     turn.settle(failure);
     return failure;
   }
 
-  /** A read may have to write what memory holds before it can ask SQLite. */
-  function look<T>(work: () => T): T {
+  /** Reads too may have to write what memory holds, before they can ask SQLite. */
+  function run<T>(work: () => T): T {
     try {
       return work();
     } catch (error) {
@@ -105,31 +104,22 @@ export function createTurn(db: Database, log: number, unflushed: Unflushed): Tur
   }
 
   return {
-    write(work) {
-      try {
-        const turn = join();
-        const value = work();
-        return turn.done.then(() => value);
-      } catch (error) {
-        return Promise.reject(fail(error));
-      }
+    async write(work) {
+      const turn = join();
+      const value = run(work);
+      await turn.done;
+      return value;
     },
     async read(work) {
       // Memory may hold what the disk has lost.
       if (flusher.ended !== null) throw flusher.ended;
-      const value = look(work);
+      const value = run(work);
       await (open ?? flusher.newest)?.done;
       return value;
     },
-    beforeCommit(callback) {
-      join().before.push(callback);
-    },
-    onEnd(callback) {
-      join().ends.push(callback);
-    },
-    afterCommit(callback) {
-      join().after.push(callback);
-    },
+    beforeCommit: (callback) => void join().before.push(callback),
+    onEnd: (callback) => void join().ends.push(callback),
+    afterCommit: (callback) => void join().after.push(callback),
     close() {
       end();
       flusher.close();
@@ -178,12 +168,16 @@ function newTurn(): OpenTurn {
   });
   // Writers that do not wait must not bring the process down; those that do see the rejection.
   done.catch(() => {});
+  const ends: (() => void)[] = [];
   const after: (() => void)[] = [];
   return {
     done,
     before: [],
-    ends: [],
+    ends,
     after,
+    end() {
+      for (const callback of ends) callback();
+    },
     settle(error) {
       if (error !== null) return reject(error);
       for (const callback of after) callback();

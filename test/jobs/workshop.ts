@@ -1,0 +1,107 @@
+import { onTestFinished } from 'vitest';
+import { z } from 'zod';
+import { createSqliteDispatcher, type Dispatcher, startWorker, type Worker } from '../../src/jobs/index.ts';
+import { MESSAGE_LIMITS, type MessageLimits } from '../../src/limits.ts';
+import { isTerminal, type JobRecord, type NewJob, type SqliteStore } from '../../src/store/index.ts';
+import { defineTool, type Tool, type ToolContext } from '../../src/tools/index.ts';
+import type { JsonObject } from '../../src/wire/index.ts';
+import { createTestLog, type TestLog } from '../support/log.ts';
+import { newJob, newRequest } from '../store/new-records.ts';
+import { openStore } from '../store/open.ts';
+
+/** A store on a real file with a dispatcher and a worker of its own. */
+export interface Workshop {
+  readonly dir: string;
+  readonly store: SqliteStore;
+  readonly dispatcher: Dispatcher;
+  readonly worker: Worker;
+  readonly log: TestLog;
+  /** Creates a job as the server does; its id. */
+  submit(tool: string, members?: Partial<NewJob>): Promise<string>;
+  job(id: string): Promise<JobRecord>;
+  /** The job when it first is as wanted. */
+  until(id: string, isWanted: (job: JobRecord) => boolean): Promise<JobRecord>;
+  ended(id: string): Promise<JobRecord>;
+  /** Stops the worker, and closes the store. */
+  stop(drainMs?: number): Promise<void>;
+}
+
+export interface WorkshopOptions {
+  readonly dir?: string;
+  readonly now?: () => number;
+  readonly concurrency?: number;
+  readonly leaseMs?: number;
+  readonly messageLimits?: MessageLimits;
+}
+
+export function openWorkshop(tools: readonly Tool[], options: WorkshopOptions = {}): Workshop {
+  const { now = Date.now, concurrency = 4, leaseMs = 10_000, messageLimits = MESSAGE_LIMITS } = options;
+  const store = openStore({ now, ...(options.dir !== undefined && { dir: options.dir }) });
+  const dispatcher = createSqliteDispatcher(store, now);
+  const log = createTestLog();
+  const byName = new Map(tools.map((tool) => [tool.name, tool]));
+  const worker = startWorker({
+    store,
+    dispatcher,
+    tools: byName,
+    log,
+    now,
+    concurrency,
+    leaseMs,
+    messageLimits,
+  });
+  let stopped: Promise<void> | null = null;
+
+  async function until(id: string, isWanted: (job: JobRecord) => boolean): Promise<JobRecord> {
+    for (;;) {
+      const record = await job(id);
+      if (isWanted(record)) return record;
+      if (isTerminal(record.state)) throw new Error(`it has ended as ${record.state}: ${record.error}`);
+      await store.jobs.changed(id, record.revision, new AbortController().signal);
+    }
+  }
+
+  async function job(id: string): Promise<JobRecord> {
+    const record = await store.jobs.get(id);
+    if (record === null) throw new Error(`there is no job ${id}`);
+    return record;
+  }
+
+  const stop = (drainMs = 0) => (stopped ??= worker.stop(drainMs).then(() => store.close()));
+  onTestFinished(() => stop());
+
+  return {
+    dir: store.dir,
+    store,
+    dispatcher,
+    worker,
+    log,
+    job,
+    until,
+    ended: (id) => until(id, ({ state }) => isTerminal(state)),
+    stop,
+    async submit(tool, members = {}) {
+      const request = newRequest({ requestId: crypto.randomUUID() });
+      const created = newJob({ request, tool, args: {}, createdMs: now(), ...members });
+      await store.jobs.create(created);
+      await dispatcher.push(created.id, created.createdMs);
+      return created.id;
+    },
+  };
+}
+
+/** A tool that takes and gives any object. */
+export function tool(
+  name: string,
+  run: (args: JsonObject, context: ToolContext) => object | Promise<object>,
+): Tool {
+  return defineTool({
+    name,
+    description: 'For tests.',
+    input: z.record(z.string(), z.unknown()),
+    output: z.record(z.string(), z.unknown()),
+    job: true,
+    // The schema has let an object pass, which JSON was parsed to.
+    run: async (args, context) => ({ ...(await run(args as JsonObject, context)) }),
+  });
+}
