@@ -13,6 +13,8 @@ export const REASONS = {
   expired: new ProtocolError('deadline_exceeded', 'the job did not end in time'),
 } as const;
 
+const DROPPED = 'the job had ended or gone to another worker: its outcome is dropped';
+
 /** Records how an attempt ended, and says what becomes of the job in the queue. */
 export interface Settler {
   /** @param why one of the reasons above, if the attempt was aborted */
@@ -28,14 +30,11 @@ export function createSettler(
   now: () => number,
   limits: MessageLimits,
 ): Settler {
-  async function finish(attempt: Attempt, end: JobEnd): Promise<Verdict> {
-    if (!(await jobs.finish(attempt.fence, end, now()))) {
-      log.info(
-        { job_id: attempt.fence.jobId },
-        'the job had ended or gone to another worker: its outcome is dropped',
-      );
-    }
-    return 'done';
+  function finish(attempt: Attempt, end: JobEnd): Promise<Verdict> {
+    return jobs.finish(attempt.fence, end, now()).then((held) => {
+      if (!held) log.info({ job_id: attempt.fence.jobId }, DROPPED);
+      return 'done';
+    });
   }
 
   async function retry(attempt: Attempt): Promise<Verdict> {

@@ -2,9 +2,8 @@ import { ProtocolError } from '../errors/index.ts';
 import { JOB_LIMITS, JOB_POLICY, type MessageLimits } from '../limits.ts';
 import { type Attempt, isTerminal, type RecordStore } from '../store/index.ts';
 import { invoke, type Logger, parseArgs, type Settled, type Tool, type ToolContext } from '../tools/index.ts';
-import type { JsonObject } from '../wire/index.ts';
 import type { Dispatcher, Lease, Verdict } from './dispatcher.ts';
-import { createProgressWriter } from './progress.ts';
+import { RunningAttempt } from './running-attempt.ts';
 import { createSettler, REASONS, type Settler } from './settle.ts';
 
 export interface WorkerOptions {
@@ -24,19 +23,10 @@ export interface Worker {
   stop(drainMs: number): Promise<void>;
 }
 
-/** One attempt that runs in this process. */
-interface Running {
-  readonly attempt: Attempt;
-  /** Aborts the tool's signal; the first reason counts. */
-  abort(why: ProtocolError): void;
-  /** Ends the wait for a tool that has not returned. */
-  abandon(verdict: Verdict): void;
-}
-
 /** Runs the jobs that the dispatcher hands out, each attempt under its own fence. */
 export function startWorker(options: WorkerOptions): Worker {
   const { store, dispatcher, tools, log, now, concurrency, leaseMs, messageLimits } = options;
-  const running = new Map<string, Running>();
+  const running = new Map<string, RunningAttempt>();
   const settler = createSettler(store, log, now, messageLimits);
   let stopping = false;
   const onError = (error: unknown) => log.error({ err: error }, 'queue failed');
@@ -58,40 +48,24 @@ export function startWorker(options: WorkerOptions): Worker {
       return settler.fail(attempt, `the worker died in each of ${attempt.attempts} attempts`);
     }
     return new Promise((resolve, reject) => {
-      runAttempt(tool, attempt, lease, resolve).then(resolve, reject);
+      const run = new RunningAttempt(attempt, options, resolve);
+      lease.onLost = () => run.abort(REASONS.takenOver);
+      running.set(jobId, run);
+      runTool(tool, attempt, run)
+        .then((settled) => {
+          end(run, lease);
+          return settler.settle(attempt, settled, run.why);
+        })
+        .then(resolve, reject);
     });
   }
 
-  async function runAttempt(
-    tool: Tool,
-    attempt: Attempt,
-    lease: Lease,
-    abandon: Running['abandon'],
-  ): Promise<Verdict> {
-    const { fence, args, clientId, requestId, deadlineMs } = attempt;
-    const aborter = createAborter();
-    const { abort } = aborter;
-    const progress = createProgressWriter(store, fence, now, messageLimits, () => abort(REASONS.takenOver));
-    const deadline = startDeadline(deadlineMs - now(), () => abort(REASONS.expired));
-    lease.onLost = () => abort(REASONS.takenOver);
-    running.set(fence.jobId, { attempt, abort, abandon });
-    const ran = runTool(tool, args, {
-      get signal() {
-        return aborter.signal;
-      },
-      progress: progress.report,
-      log,
-      clientId,
-      requestId,
-    });
-    const settled = await ran.finally(() => {
-      lease.freeSlot();
-      clearTimeout(deadline);
-      progress.stop();
-      // Another attempt of the same job may run here by now.
-      if (running.get(fence.jobId)?.attempt === attempt) running.delete(fence.jobId);
-    });
-    return settler.settle(attempt, settled, aborter.why);
+  function end(run: RunningAttempt, lease: Lease): void {
+    const { jobId } = run.attempt.fence;
+    lease.freeSlot();
+    run.end();
+    // Another attempt of the same job may run here by now.
+    if (running.get(jobId) === run) running.delete(jobId);
   }
 
   return {
@@ -106,8 +80,8 @@ export function startWorker(options: WorkerOptions): Worker {
   };
 }
 
-async function abandonAll(running: ReadonlyMap<string, Running>, settler: Settler): Promise<void> {
-  for (const { abort } of running.values()) abort(REASONS.shutdown);
+async function abandonAll(running: ReadonlyMap<string, RunningAttempt>, settler: Settler): Promise<void> {
+  for (const run of running.values()) run.abort(REASONS.shutdown);
   await until(() => running.size === 0, JOB_LIMITS.abortGraceMs);
   const left = [...running.values()];
   await Promise.all(
@@ -115,41 +89,21 @@ async function abandonAll(running: ReadonlyMap<string, Running>, settler: Settle
   );
 }
 
-function createAborter() {
-  // Its signal is made when somebody asks for it: 2 µs that most jobs need not pay.
-  const controller = new AbortController();
-  let why: ProtocolError | null = null;
-  return {
-    get signal() {
-      return controller.signal;
-    },
-    get why() {
-      return why;
-    },
-    /** The first reason counts. */
-    abort(reason: ProtocolError): void {
-      why ??= reason;
-      controller.abort(why);
-    },
-  };
-}
-
-/** Longest time of a timer of Node; beyond it a timer fires at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
-
-/** A deadline that no timer can hold is the sweeper's, which looks at all of them. */
-function startDeadline(ms: number, expire: () => void): NodeJS.Timeout | undefined {
-  return ms > MAX_TIMER_MS ? undefined : setTimeout(expire, ms);
-}
-
-async function runTool(tool: Tool, args: JsonObject, context: ToolContext): Promise<Settled> {
+/** Never throws what the tool throws. */
+function runTool(tool: Tool, attempt: Attempt, context: ToolContext): Promise<Settled> {
   try {
-    return await invoke(tool, await parseArgs(tool, args), context);
+    const parsed = parseArgs(tool, attempt.args);
+    if (!(parsed instanceof Promise)) return Promise.resolve(invoke(tool, parsed, context));
+    return parsed.then((args: unknown) => invoke(tool, args, context), refusal);
   } catch (error) {
-    // The tool's schema has changed since the job was accepted; invoke itself does not throw.
-    if (error instanceof ProtocolError) return { ok: false, error, retryable: false };
-    throw error;
+    return Promise.resolve(refusal(error));
   }
+}
+
+/** Only parseArgs throws: the tool's schema has changed since the job was accepted. */
+function refusal(error: unknown): Settled {
+  if (error instanceof ProtocolError) return { ok: false, error, retryable: false };
+  throw error;
 }
 
 /** Waits until the condition holds, or for a time. */

@@ -22,5 +22,11 @@ export function newJobId(clientId: string, nowMs: number): string {
 
 /** What all ids of a client start with; another client's may start with it too. */
 export function jobIdPrefix(clientId: string): string {
-  return `job_${hash('sha256', clientId, 'hex').slice(0, 8)}`;
+  if (clientId !== last.clientId) {
+    last = { clientId, prefix: `job_${hash('sha256', clientId, 'hex').slice(0, 8)}` };
+  }
+  return last.prefix;
 }
+
+/** Jobs come in runs of one client. */
+let last = { clientId: '', prefix: '' };

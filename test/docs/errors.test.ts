@@ -6,11 +6,17 @@ const yesNo = (value: boolean) => (value ? 'yes' : 'no');
 
 /** Rows of the first table, as arrays of cells. */
 function documentedCodes(): string[][] {
-  const [, table = ''] = readFileSync(new URL('../../docs/reference/errors.md', import.meta.url), 'utf8').split(
-    '|---|---|---|---|---|\n',
-  );
+  const [, table = ''] = readFileSync(
+    new URL('../../docs/reference/errors.md', import.meta.url),
+    'utf8',
+  ).split('|---|---|---|---|---|\n');
   const rows = table.split('\n\n')[0]?.split('\n') ?? [];
-  return rows.map((row) => row.split('|').slice(1, -1).map((cell) => cell.trim()));
+  return rows.map((row) =>
+    row
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
 }
 
 describe('docs/reference/errors.md', () => {

@@ -20,7 +20,11 @@ function copyExample(name: string): string {
   return dir;
 }
 
-function startNode(args: readonly string[], cwd: string, env: Readonly<Record<string, string>> = {}): Running {
+function startNode(
+  args: readonly string[],
+  cwd: string,
+  env: Readonly<Record<string, string>> = {},
+): Running {
   return watch(spawn(process.execPath, args, { cwd, env: { ...process.env, NO_COLOR: '1', ...env } }));
 }
 
@@ -33,19 +37,28 @@ function shown(command: string): string {
 describe('examples/quickstart', () => {
   it('serves, adds a client, and answers as README.md shows', async () => {
     const cwd = copyExample('quickstart');
-    const serving = startNode([main, 'serve', 'tools.ts', '--server-id', 'acme', '--data', './data', '--port', '0'], cwd);
+    const serving = startNode(
+      [main, 'serve', 'tools.ts', '--server-id', 'acme', '--data', './data', '--port', '0'],
+      cwd,
+    );
     const [line, url = ''] = await serving.until('stdout', /^listening on (\S+), .*\n/);
-    expect(line.replace(/:\d+/, ':8080').trim()).toBe(shown('npx waybill serve tools.ts --server-id acme --data ./data'));
+    expect(line.replace(/:\d+/, ':8080').trim()).toBe(
+      shown('npx waybill serve tools.ts --server-id acme --data ./data'),
+    );
     const add = ['clients', 'add', 'alice', '--server-id', 'acme', '--data', './data', '--out', 'alice.json'];
     const added = await startNode([main, ...add, '--url', url], cwd).ended;
     expect((added.stdout + added.stderr).trim()).toBe(shown(`npx waybill ${add.join(' ')}`));
-    expect((await startNode(['client.mjs'], cwd).ended).stdout.replace(/ $/gm, '').trim()).toBe(shown('node client.mjs'));
+    expect((await startNode(['client.mjs'], cwd).ended).stdout.replace(/ $/gm, '').trim()).toBe(
+      shown('node client.mjs'),
+    );
     const call = async (args: string) => {
       const { stdout, stderr } = await startNode(
         [main, 'call', 'count_words', args, '--credential', 'alice.json'],
         cwd,
       ).ended;
-      expect((stdout + stderr).trim()).toBe(shown(`npx waybill call count_words '${args}' --credential alice.json`));
+      expect((stdout + stderr).trim()).toBe(
+        shown(`npx waybill call count_words '${args}' --credential alice.json`),
+      );
     };
     await call('{"text":"one two"}');
     await call('{"text":5}');

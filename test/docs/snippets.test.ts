@@ -18,7 +18,11 @@ const PAGES = ['README.md', ...readdirSync(join(root, 'docs/guides')).map((name)
 const SNIPPETS: Snippet[] = PAGES.flatMap((page) => {
   const text = readFileSync(join(root, page), 'utf8');
   const blocks = text.matchAll(/(?:<!-- (?<example>\S+) -->\n)?```(?:ts|js)\n(?<code>[\s\S]*?)```/g);
-  return [...blocks].map(({ groups }) => ({ page, example: groups?.['example'], code: groups?.['code'] ?? '' }));
+  return [...blocks].map(({ groups }) => ({
+    page,
+    example: groups?.['example'],
+    code: groups?.['code'] ?? '',
+  }));
 });
 
 /** What the fragments of the guides take for granted. */

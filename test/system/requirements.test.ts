@@ -30,7 +30,8 @@ describe('the required behaviours of docs/protocol.md', () => {
     expect(new Set(REQUIREMENTS.map(({ section }) => section))).toEqual(new Set(SECTIONS));
   });
 
-  test.each(REQUIREMENTS)('$section $rule', ({ tests }) => {
+  const named = REQUIREMENTS.map(({ section, rule, tests }) => [`${section} ${rule}`, tests] as const);
+  test.each(named)('%s', (_rule, tests) => {
     const missing = tests.filter(([file, title]) => !hasTest(file, title));
     expect(missing).toEqual([]);
     expect(tests.length).toBeGreaterThan(0);

@@ -27,6 +27,8 @@ const FRESHNESS = 'server/freshness.test.ts';
 const RETRIES = 'server/retries.test.ts';
 const JOBS = 'server/jobs.test.ts';
 const BUILT_IN = 'server/built-in.test.ts';
+const HTTP = 'transports/node-http.test.ts';
+const STDIO = 'transports/stdio.test.ts';
 const STORE = 'store/record-store.suite.ts';
 const NONCES = 'store/nonces.test.ts';
 const WORKER = 'jobs/worker.test.ts';
@@ -144,6 +146,7 @@ const BY_SECTION: Readonly<Record<string, Readonly<Record<string, readonly Test[
       [REFUSED, '20001 members'],
     ],
     'over 1 MiB is refused': [
+      [HTTP, 'that says so is refused before it comes, with an answer that arrives'],
       [CODEC, 'size: 1 MiB passes, one byte more is too_large whatever the bytes are'],
       [REFUSED, '1 MiB and one byte'],
     ],
@@ -377,7 +380,7 @@ const BY_SECTION: Readonly<Record<string, Readonly<Record<string, readonly Test[
         'jobs/crash.test.ts',
         'kill -9 loses no accepted job: what ran and what waited is run by the next process',
       ],
-      ['store/flush.test.ts', 'a write waits for the disk, and so does each read that saw it'],
+      ['store/commit.test.ts', 'a read does not resolve before what it saw is committed'],
     ],
     'SIGTERM loses no job: those that run finish or go back': [
       [
@@ -521,6 +524,8 @@ const BY_SECTION: Readonly<Record<string, Readonly<Record<string, readonly Test[
   },
   '§9': {
     'over HTTP, POST /call takes one message and gives one': [
+      [HTTP, 'one message each way, as application/json, with the status of its code'],
+      [HTTP, '%s %s gets %i'],
       ['client/transport.test.ts', 'posts the bytes as application/json and returns those of the reply'],
       [PEER, 'a captured request sent again is replayed and fetches nothing'],
     ],
@@ -529,7 +534,19 @@ const BY_SECTION: Readonly<Record<string, Readonly<Record<string, readonly Test[
       ['conformance/cases.test.ts', 'expects what the table of codes says'],
     ],
     'over stdio, one message a line': [
+      [STDIO, 'each line is answered with a line'],
+      [STDIO, 'lines may come in any pieces'],
       ['cli/serve.test.ts', '--stdio answers one message a line on stdout alone, and ends when stdin ends'],
+    ],
+    'replies over stdio come in the order in which they are ready': [
+      [STDIO, 'a quick call does not wait for a slow one'],
+    ],
+    'in process: bytes in, bytes out, the same as over every other binding': [
+      ['transports/in-process.test.ts', 'the bytes are those of every other transport'],
+    ],
+    'over HTTP a message is application/json': [
+      [HTTP, 'content-type %j gets %i'],
+      [HTTP, 'no content-type at all gets 415'],
     ],
     'every case of conformance/ passes over HTTP': [
       ['conformance/run.test.ts', 'finds nothing wrong, and with both sets of tools skips nothing'],

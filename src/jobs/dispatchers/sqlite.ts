@@ -59,10 +59,8 @@ export function createSqliteDispatcher(store: SqliteStore, now: () => number = D
   }
 
   return {
-    async push(jobId, runAtMs) {
-      if (!queue.lacks(jobId)) return;
-      await turn.write(() => queue.push(jobId, runAtMs));
-    },
+    push: (jobId, runAtMs) =>
+      queue.lacks(jobId) ? turn.write(() => queue.push(jobId, runAtMs)) : Promise.resolve(),
     remove: (jobId) => turn.write(() => queue.remove(jobId)),
     ping: () => store.ping(),
     consume(run, options) {
@@ -115,19 +113,18 @@ function createConsumer(
       const lease = newLease(jobId, untilMs, slots);
       slots.free--;
       leases.set(jobId, lease);
-      void runLeased(lease);
+      runLeased(lease);
     }
   }
 
-  async function runLeased(lease: HeldLease): Promise<void> {
-    try {
-      const verdict = await run(lease.jobId, lease);
-      await turn.write(() => end(lease, verdict));
-    } catch (error) {
-      // The lease runs out and the job is taken again.
-      onError(error);
-      forget(lease);
-    }
+  function runLeased(lease: HeldLease): void {
+    run(lease.jobId, lease)
+      .then((verdict) => turn.enqueue(() => end(lease, verdict)))
+      .catch((error: unknown) => {
+        // The lease runs out and the job is taken again.
+        onError(error);
+        forget(lease);
+      });
   }
 
   function end(lease: HeldLease, verdict: Verdict): void {

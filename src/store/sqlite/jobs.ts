@@ -47,10 +47,11 @@ export function createJobRecords(
           change(row, nowMs, { ...endValues(row, end, nowMs), fence: row.fence + 1 });
         return row.state;
       }),
-    async changed(id, afterRevision, signal) {
+    changed(id, afterRevision, signal) {
       // Look and wait in one go: a change between the caller's read and now must not be missed.
       const row = rows.find(id);
-      if (row !== null && row.revision <= afterRevision) await changes.next(id, signal);
+      const isNews = row === null || row.revision > afterRevision;
+      return isNews ? Promise.resolve() : changes.next(id, signal);
     },
     onChange: (listener) => changes.listen(listener),
     remove: (id) => turn.write(() => rows.remove(id)),
@@ -135,23 +136,23 @@ function createAttempts(
     });
   }
 
+  function beginAttempt(id: string, nowMs: number): Attempt | null {
+    const row = rows.find(id);
+    if (row === null || isTerminal(row.state)) return null;
+    change(row, nowMs, { state: 'running', fence: row.fence + 1, attempt: row.attempt + 1 });
+    return toAttempt(row);
+  }
+
   return {
     begin(id, nowMs) {
       // A job that nobody has been promised yet may start before it is on disk: if it brings the process
       // down there is nothing to run again. Any other attempt must be counted first, or a job that
       // crashes its worker would be taken up for ever.
-      const isPromised = !rows.isNew(id);
+      if (!rows.isNew(id)) return turn.write(() => beginAttempt(id, nowMs));
       let attempt: Attempt | null = null;
-      const begun = turn.write(() => {
-        const row = rows.find(id);
-        if (row === null || isTerminal(row.state)) return null;
-        change(row, nowMs, { state: 'running', fence: row.fence + 1, attempt: row.attempt + 1 });
-        attempt = toAttempt(row);
-        return attempt;
+      turn.enqueue(() => {
+        attempt = beginAttempt(id, nowMs);
       });
-      if (isPromised) return begun;
-      // If this turn fails, so does every write of the attempt.
-      begun.catch(() => {});
       return Promise.resolve(attempt);
     },
     progress: (fence, progress, nowMs) => changeHeld(fence, nowMs, () => ({ progress })),

@@ -35,8 +35,9 @@ const MIGRATIONS: readonly string[] = [
   -- visible_ms: from when a worker may take it; a claim moves it ahead by one lease; NULL: not queued.
   -- due_ms: when the sweeper must look at it: its deadline, later the end of its retention.
   -- spec: what never changes, as JSON.
+  -- With a rowid, rows are appended: half the pages a commit of WITHOUT ROWID, measured.
   CREATE TABLE jobs (
-    id TEXT PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
     client_id TEXT NOT NULL,
     request_id TEXT NOT NULL,
     state TEXT NOT NULL,
@@ -50,7 +51,7 @@ const MIGRATIONS: readonly string[] = [
     result TEXT,
     error TEXT,
     spec TEXT NOT NULL
-  ) WITHOUT ROWID;
+  );
   CREATE UNIQUE INDEX jobs_by_request ON jobs (client_id, request_id);
   CREATE INDEX jobs_by_visible ON jobs (visible_ms) WHERE visible_ms IS NOT NULL;
   CREATE INDEX jobs_by_due ON jobs (due_ms);

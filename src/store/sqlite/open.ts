@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { chmodSync, mkdirSync, statSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { SetupError } from '../../errors/index.ts';
@@ -50,13 +50,13 @@ export function openSqliteStore(options: SqliteOptions): SqliteStore {
   let file: OpenFile | null = null;
   try {
     file = openFile(options);
-    const { db, log, meta, serverId, close } = file;
+    const { db, meta, serverId } = file;
     const distrustUntilMs = distrustUntil(meta, window, now(), bootMs);
     const nonces = openNonceGuard({ dir, window, maxNonces, distrustUntilMs, now });
     meta.set('nonces_window', JSON.stringify(window));
     meta.set('nonces_open_ms', String(now()));
     const rows = createJobRows(db);
-    const turn = createTurn(db, log, rows);
+    const turn = createTurn(db, rows);
     const requests = prepareRequests(db, rows);
     const queue = createJobQueue(db, rows);
     return {
@@ -73,12 +73,12 @@ export function openSqliteStore(options: SqliteOptions): SqliteStore {
         turn.close();
         nonces.close();
         meta.delete('nonces_open_ms');
-        close();
+        db.close();
         unlock();
       },
     };
   } catch (error) {
-    file?.close();
+    file?.db.close();
     unlock();
     throw error instanceof SetupError ? error : new SetupError(`cannot use ${dir}: ${reasonOf(error)}`);
   }
@@ -103,13 +103,13 @@ export type ClientStore = Pick<RecordStore, 'clients' | 'serverId' | 'close'>;
 export function openClientStore(options: SqliteOptions): ClientStore {
   makeFolder(options.dir);
   const file = openFile(options);
-  const turn = createTurn(file.db, file.log, { flush() {}, reset() {} });
+  const turn = createTurn(file.db, { flush() {}, reset() {} });
   return {
     serverId: file.serverId,
     clients: createClientRecords(file.db, turn),
     async close() {
       turn.close();
-      file.close();
+      file.db.close();
     },
   };
 }
@@ -140,11 +140,8 @@ function isFolder(path: string): boolean {
 
 interface OpenFile {
   readonly db: Database;
-  /** Descriptor of the write-ahead log. */
-  readonly log: number;
   readonly meta: Meta;
   readonly serverId: string;
-  close(): void;
 }
 
 function openFile(options: SqliteOptions): OpenFile {
@@ -155,8 +152,8 @@ function openFile(options: SqliteOptions): OpenFile {
     // It holds the clients' secrets.
     chmodSync(path, 0o600);
     db.exec('PRAGMA journal_mode = WAL');
-    // Together with the flushes of turn.ts this is as durable as FULL.
-    db.exec('PRAGMA synchronous = NORMAL');
+    // What was committed survives a power cut.
+    db.exec('PRAGMA synchronous = FULL');
     db.exec('PRAGMA busy_timeout = 5000');
     // 64 MiB of pages in memory: an index over millions of jobs still answers from there.
     db.exec('PRAGMA cache_size = -65536');
@@ -170,14 +167,7 @@ function openFile(options: SqliteOptions): OpenFile {
   }
   try {
     const meta = createMeta(db);
-    const serverId = resolveServerId(meta, options);
-    // SQLite keeps one log file as long as a connection is open.
-    const log = openSync(`${path}-wal`, 'r+');
-    const close = () => {
-      db.close();
-      closeSync(log);
-    };
-    return { db, log, meta, serverId, close };
+    return { db, meta, serverId: resolveServerId(meta, options) };
   } catch (error) {
     db.close();
     throw error;
@@ -199,7 +189,7 @@ function resolveServerId(meta: Meta, { dir, serverId, defaultServerId }: SqliteO
   return wanted;
 }
 
-/** Facts about the file itself, each written at once and durably. */
+/** Facts about the file itself, each committed at once. */
 interface Meta {
   get(name: string): string | null;
   set(name: string, value: string): void;
@@ -211,21 +201,16 @@ function createMeta(db: Database): Meta {
   const upsert = db.prepare(`
     INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`);
   const remove = db.prepare('DELETE FROM meta WHERE name = ?');
-  const durably = (write: () => void) => {
-    db.exec('PRAGMA synchronous = FULL');
-    write();
-    db.exec('PRAGMA synchronous = NORMAL');
-  };
   return {
     get: (name) => {
       const value = select.get(name)?.['value'];
       return value === undefined || value === null ? null : String(value);
     },
     set: (name, value) => {
-      durably(() => upsert.run(name, value));
+      upsert.run(name, value);
     },
     delete: (name) => {
-      durably(() => remove.run(name));
+      remove.run(name);
     },
   };
 }
