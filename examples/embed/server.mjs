@@ -16,10 +16,13 @@ const server = await createServer({
   store: 'sqlite:./shop-data',
   tools: [refund],
   policy({ clientId, tool }) {
-    if (tool === 'refund' && !clientId.startsWith('staff-')) throw new ProtocolError('forbidden', 'staff only');
+    if (tool === 'refund' && !clientId.startsWith('staff-'))
+      throw new ProtocolError('forbidden', 'staff only');
   },
 });
 const listener = await listen(server, { port: Number(process.env.PORT ?? 8080) });
 console.log(`listening on ${listener.url}`);
 
-process.once('SIGTERM', () => Promise.all([listener.close(), server.close()]));
+process.once('SIGTERM', () => {
+  void Promise.all([listener.close(), server.close()]);
+});

@@ -3,16 +3,8 @@ import { createRequire } from 'node:module';
 import { isAbsolute, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { SetupError } from '../errors/index.ts';
+import { BUILT_IN_NAMES } from '../server/built-in/names.ts';
 import { isTool, type Tool } from '../tools/index.ts';
-
-/** What every server has (docs/protocol.md §7); a test holds this against a server's own list. */
-export const BUILT_IN_TOOLS: ReadonlySet<string> = new Set([
-  'cancel_job',
-  'list_jobs',
-  'list_tools',
-  'poll_job',
-  'server_identity',
-]);
 
 /** Names that a module may import wherever it lies on disk: this very package. */
 const OWN_NAMES = ['waybill', 'waybill/client', 'waybill/server'];
@@ -74,7 +66,7 @@ function canResolve(name: string, from: string): boolean {
 function refuseNames(tools: readonly Tool[], path: string): void {
   const seen = new Set<string>();
   for (const { name } of tools) {
-    if (BUILT_IN_TOOLS.has(name)) {
+    if (BUILT_IN_NAMES.has(name)) {
       throw new SetupError(
         `module ${path} has a tool named ${name}, as every server has already: choose another name`,
       );

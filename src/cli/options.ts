@@ -1,6 +1,7 @@
 import { Argument, type Command, InvalidArgumentError, Option } from 'commander';
 import { checkCredential } from '../client/credential.ts';
 import { problemOf } from '../client/request.ts';
+import { JOB_LIMITS } from '../limits.ts';
 import { Failure } from './exits.ts';
 
 /**
@@ -29,6 +30,12 @@ export const dataOption = (): Option =>
     .env('WAYBILL_DATA')
     .default(DEFAULT_DATA)
     .argParser(filled);
+
+export const drainOption = (): Option =>
+  new Option('--drain-ms <number>', 'time for calls and jobs to end at shutdown')
+    .env('WAYBILL_DRAIN_MS')
+    .default(JOB_LIMITS.drainMs)
+    .argParser((text) => integer(text, 0, 86_400_000));
 
 export const serverIdOption = (): Option =>
   new Option(

@@ -1,8 +1,8 @@
 import { type Command, Option } from 'commander';
 import type { Tool } from '../tools/index.ts';
-import type { Listener, Server } from '../transports/index.ts';
+import type { Endpoint, Listener, Server } from '../transports/index.ts';
 import { isDebug, paint, print } from './output.ts';
-import { dataOption, hostOption, jsonOption, portOption, serverIdOption } from './options.ts';
+import { dataOption, drainOption, hostOption, jsonOption, portOption, serverIdOption } from './options.ts';
 import { type EndSignal, onFirstSignal } from './signals.ts';
 import { addVerb } from './verb.ts';
 
@@ -11,6 +11,7 @@ interface ServeOptions {
   readonly port: number;
   readonly data: string;
   readonly serverId?: string;
+  readonly drainMs: number;
   readonly stdio?: true;
   readonly json?: true;
 }
@@ -21,7 +22,7 @@ export function addServe(program: Command): void {
     detail:
       'The module (JavaScript or TypeScript) default-exports what defineTool returns, or an array of it. ' +
       'The log goes to stderr, as JSON lines. SIGTERM and Ctrl-C end the server: calls and jobs that run ' +
-      'may end within 10 s, after that jobs go back to the queue; a second signal does not wait.',
+      'may end within --drain-ms, after that jobs go back to the queue; a second signal does not wait.',
     examples: [
       'serve',
       'serve ./tools.ts --port 9000 --data /var/lib/waybill --server-id billing',
@@ -33,6 +34,7 @@ export function addServe(program: Command): void {
     .addOption(portOption())
     .addOption(serverIdOption())
     .addOption(dataOption())
+    .addOption(drainOption())
     .addOption(new Option('--stdio', 'one message a line on stdin and stdout, instead of HTTP'))
     .addOption(jsonOption())
     .action((module: string | undefined, options: ServeOptions, command: Command) => {
@@ -51,12 +53,12 @@ async function serve(module: string | undefined, options: ServeOptions): Promise
   const { tools, transports, log } = await load(module);
   const door = closedDoor();
   // The address first: if it cannot be had, nothing has been changed yet.
-  const { host, port, data, serverId } = options;
+  const { host, port, data, serverId, drainMs } = options;
   const listener = options.stdio ? null : await transports.listen(door, { host, port });
   let server: Server;
   try {
     const names = serverId === undefined ? {} : { serverId };
-    server = await transports.createServer({ tools, store: `sqlite:${data}`, log, ...names });
+    server = await transports.createServer({ tools, store: `sqlite:${data}`, log, drainMs, ...names });
   } catch (error) {
     await listener?.close();
     throw error;
@@ -102,18 +104,9 @@ async function exampleTools(): Promise<readonly Tool[]> {
 }
 
 /** What the listener serves until the store is open: "not ready". */
-function closedDoor(): Server {
+function closedDoor(): Endpoint {
   const reply = { body: '', httpStatus: 503 };
-  return {
-    serverId: '',
-    maxMessageBytes: 0,
-    handle: async () => reply,
-    refuse: () => reply,
-    stats: () => ({ callsInFlight: 0, nonces: 0, nonceBytes: 0 }),
-    ready: async () => false,
-    addClient: () => Promise.reject(new Error('the store is not open')),
-    close: async () => {},
-  };
+  return { maxMessageBytes: 0, handle: async () => reply, refuse: () => reply, ready: async () => false };
 }
 
 function announce(

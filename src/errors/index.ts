@@ -1,4 +1,4 @@
-export { CODES, type Code, type CodeFacts, codeOf, factsOf } from './codes.ts';
+export { CODES, type Code, codeOf, factsOf } from './codes.ts';
 export { ClientError, type ClientErrorKind } from './client-error.ts';
 export { busy, ProtocolError } from './protocol-error.ts';
 export { ToolError } from './tool-error.ts';

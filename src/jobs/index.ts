@@ -1,4 +1,4 @@
 export { createSqliteDispatcher } from './dispatchers/sqlite.ts';
 export type { Dispatcher } from './dispatcher.ts';
-export { startSweeper, type Sweeper } from './sweeper.ts';
+export { startSweeper } from './sweeper.ts';
 export { startWorker, type Worker } from './worker.ts';

@@ -52,10 +52,16 @@ export function startWorker(options: WorkerOptions): Worker {
       lease.onLost = () => run.abort(REASONS.takenOver);
       running.set(jobId, run);
       runTool(tool, attempt, run)
-        .then((settled) => {
-          end(run, lease);
-          return settler.settle(attempt, settled, run.why);
-        })
+        .then(
+          (settled) => {
+            end(run, lease);
+            return settler.settle(attempt, settled, run.why);
+          },
+          (error: unknown) => {
+            end(run, lease);
+            throw error;
+          },
+        )
         .then(resolve, reject);
     });
   }
@@ -89,14 +95,14 @@ async function abandonAll(running: ReadonlyMap<string, RunningAttempt>, settler:
   );
 }
 
-/** Never throws what the tool throws. */
+/** Rejects when the tool's schema throws: a fault of the program, not of the arguments. */
 function runTool(tool: Tool, attempt: Attempt, context: ToolContext): Promise<Settled> {
   try {
     const parsed = parseArgs(tool, attempt.args);
     if (!(parsed instanceof Promise)) return Promise.resolve(invoke(tool, parsed, context));
     return parsed.then((args: unknown) => invoke(tool, args, context), refusal);
   } catch (error) {
-    return Promise.resolve(refusal(error));
+    return Promise.resolve(error).then(refusal);
   }
 }
 

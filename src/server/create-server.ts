@@ -12,19 +12,23 @@ import { type ResolvedOptions, resolveOptions, type ServerOptions } from './opti
 import { createRegistry } from './registry.ts';
 import type { Reply } from './reply.ts';
 
-/** A server without a transport: bytes in, bytes out. */
-export interface Server {
-  readonly serverId: string;
+/** What a transport needs: bytes in, bytes out. */
+export interface Endpoint {
   /** One request message in, one response message out; never rejects. */
   handle(bytes: Uint8Array): Promise<Reply>;
   /** The unsigned reply to something that is not a message at all. */
   refuse(error: ProtocolError): Reply;
   /** Longest message that `handle` reads, in bytes. */
   readonly maxMessageBytes: number;
-  /** Calls under way; nonces that are held, and the bytes of memory they take. */
-  stats(): { readonly callsInFlight: number; readonly nonces: number; readonly nonceBytes: number };
   /** Can it take calls and jobs now? */
   ready(): Promise<boolean>;
+}
+
+/** A server without a transport. */
+export interface Server extends Endpoint {
+  readonly serverId: string;
+  /** Calls under way; nonces that are held, and the bytes of memory they take. */
+  stats(): { readonly callsInFlight: number; readonly nonces: number; readonly nonceBytes: number };
   /** Adds a client and returns its credential, the only time that its secrets are shown. */
   addClient(client: NewClient): Promise<Credential>;
   /** Lets calls and jobs end, gives the rest back to the queue, and closes the store. */

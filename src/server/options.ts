@@ -8,6 +8,7 @@ import {
 } from '../limits.ts';
 import { isTool, type Logger, type Tool } from '../tools/index.ts';
 import type { Policy } from './authorize.ts';
+import { BUILT_IN_NAMES } from './built-in/names.ts';
 import { stderrLog } from './log.ts';
 
 /** What a server is made of. Everything but the tools has a default. */
@@ -83,6 +84,7 @@ export function resolveOptions(options: ServerOptions): ResolvedOptions {
   if (!Array.isArray(tools) || !tools.every(isTool)) {
     throw new TypeError('tools must be an array of what defineTool returns');
   }
+  refuseNames(tools.map(({ name }) => name));
   if (serverId !== undefined && !SERVER_ID.test(serverId)) {
     throw new TypeError('serverId must be 1-128 of A-Z a-z 0-9 . _ : @ / -, first a letter or digit');
   }
@@ -99,6 +101,17 @@ export function resolveOptions(options: ServerOptions): ResolvedOptions {
     ...resolveNumbers(NUMBERS, options),
     now: options.now ?? Date.now,
   });
+}
+
+/** Before anything is opened, so that a mistake changes nothing on disk. */
+function refuseNames(names: readonly string[]): void {
+  const taken = new Set(BUILT_IN_NAMES);
+  for (const name of names) {
+    if (BUILT_IN_NAMES.has(name))
+      throw new TypeError(`every server has a tool named ${name}: choose another name`);
+    if (taken.has(name)) throw new TypeError(`two tools are named ${name}: rename one`);
+    taken.add(name);
+  }
 }
 
 const NUMBERS = {

@@ -27,14 +27,9 @@ export interface BuiltIn {
 
 export type Registry = ReadonlyMap<string, Tool | BuiltIn>;
 
-/** @throws TypeError when two tools have one name */
+/** @param tools with names that differ, as resolveOptions checks */
 export function createRegistry(tools: readonly (Tool | BuiltIn)[]): Registry {
-  const registry = new Map<string, Tool | BuiltIn>();
-  for (const tool of tools) {
-    if (registry.has(tool.name)) throw new TypeError(`two tools are named ${tool.name}`);
-    registry.set(tool.name, tool);
-  }
-  return registry;
+  return new Map(tools.map((tool) => [tool.name, tool]));
 }
 
 export function isBuiltIn(tool: Tool | BuiltIn): tool is BuiltIn {

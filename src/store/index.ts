@@ -1,14 +1,11 @@
 export { newJobId } from './job-id.ts';
 export {
   type Attempt,
-  type ClientRecord,
   type DueJob,
-  type EndState,
   type Fence,
   isTerminal,
   type JobEnd,
   type JobRecord,
-  type JobState,
   type NewJob,
   type NewRequest,
   type Outcome,
@@ -16,7 +13,6 @@ export {
   type RequestRecord,
 } from './record-store.ts';
 export {
-  type ClientStore,
   openClientStore,
   openSqliteStore,
   type SqliteOptions,

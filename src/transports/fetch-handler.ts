@@ -1,5 +1,5 @@
 import { ProtocolError } from '../errors/index.ts';
-import type { Reply, Server } from '../server/index.ts';
+import type { Endpoint, Reply } from '../server/index.ts';
 import { answerPlain, CALL_PATH, isJson, JSON_TYPE } from './http-routes.ts';
 
 /**
@@ -7,7 +7,7 @@ import { answerPlain, CALL_PATH, isJson, JSON_TYPE } from './http-routes.ts';
  * `Bun.serve({ fetch: handler })`, `app.all('*', (c) => handler(c.req.raw))`.
  * The paths are the same as those of `listen`.
  */
-export function createFetchHandler(server: Server): (request: Request) => Promise<Response> {
+export function createFetchHandler(server: Endpoint): (request: Request) => Promise<Response> {
   return async (request) => {
     const { pathname } = new URL(request.url);
     if (pathname !== CALL_PATH || request.method !== 'POST') {

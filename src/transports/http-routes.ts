@@ -1,4 +1,4 @@
-import type { Server } from '../server/index.ts';
+import type { Endpoint } from '../server/index.ts';
 
 /** What every HTTP transport answers beside `POST /call`. */
 export interface PlainAnswer {
@@ -16,7 +16,7 @@ export function isJson(contentType: string | null | undefined): boolean {
 }
 
 /** Answers whatever is not a call: liveness, readiness, wrong methods and unknown paths. */
-export async function answerPlain(server: Server, method: string, path: string): Promise<PlainAnswer> {
+export async function answerPlain(server: Endpoint, method: string, path: string): Promise<PlainAnswer> {
   if (path === CALL_PATH) return plain(405, 'use POST', { allow: 'POST' });
   if (path !== '/livez' && path !== '/readyz') return plain(404, 'not found: messages go to POST /call');
   if (method !== 'GET' && method !== 'HEAD') return plain(405, 'use GET', { allow: 'GET, HEAD' });

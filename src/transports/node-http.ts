@@ -7,7 +7,7 @@ import {
 import type { AddressInfo } from 'node:net';
 import { ProtocolError, SetupError } from '../errors/index.ts';
 import { HTTP_LIMITS } from '../limits.ts';
-import type { Reply, Server } from '../server/index.ts';
+import type { Endpoint, Reply } from '../server/index.ts';
 import { answerPlain, CALL_PATH, isJson, JSON_TYPE } from './http-routes.ts';
 
 export interface ListenOptions {
@@ -36,7 +36,7 @@ export interface Listener {
  *
  * @throws SetupError when the address cannot be had; RangeError for a wrong port
  */
-export async function listen(server: Server, options: ListenOptions = {}): Promise<Listener> {
+export async function listen(server: Endpoint, options: ListenOptions = {}): Promise<Listener> {
   const { host = '127.0.0.1', port = 0 } = options;
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new RangeError('port must be from 0 to 65535');
@@ -107,7 +107,7 @@ async function closeHttp(http: HttpServer, calls: Calls): Promise<void> {
   clearInterval(idle);
 }
 
-function serve(server: Server, calls: Calls, request: IncomingMessage, response: ServerResponse): void {
+function serve(server: Endpoint, calls: Calls, request: IncomingMessage, response: ServerResponse): void {
   const { method = '', url = '' } = request;
   const isCall = method === 'POST' && (url === CALL_PATH || url.startsWith(`${CALL_PATH}?`));
   if (!isCall) {
@@ -131,7 +131,7 @@ function serve(server: Server, calls: Calls, request: IncomingMessage, response:
 }
 
 /** Collects the body up to the limit, then hands it over; more than the limit is not read. */
-function receive(server: Server, calls: Calls, request: IncomingMessage, response: ServerResponse): void {
+function receive(server: Endpoint, calls: Calls, request: IncomingMessage, response: ServerResponse): void {
   const { maxMessageBytes } = server;
   if (Number(headerOf(request, 'content-length')) > maxMessageBytes) {
     return refuse(server, request, response, tooLarge(maxMessageBytes));
@@ -176,7 +176,7 @@ function tooLarge(maxMessageBytes: number): ProtocolError {
  * once would reset it, and take the answer from a peer that is still sending.
  */
 function refuse(
-  server: Server,
+  server: Endpoint,
   request: IncomingMessage,
   response: ServerResponse,
   error: ProtocolError,

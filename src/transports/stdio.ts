@@ -1,7 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { ProtocolError } from '../errors/index.ts';
 import { STDIO_LIMITS } from '../limits.ts';
-import type { Server } from '../server/index.ts';
+import type { Endpoint } from '../server/index.ts';
 
 const LINE_FEED = 10;
 
@@ -10,7 +10,7 @@ const LINE_FEED = 10;
  * Resolves when the input has ended and every reply is written.
  */
 export async function serveStdio(
-  server: Server,
+  server: Endpoint,
   { input, output }: { readonly input: Readable; readonly output: Writable },
 ): Promise<void> {
   const pending = new Set<Promise<void>>();
@@ -64,7 +64,7 @@ function watch(output: Writable) {
 
 type Line = { readonly bytes: Uint8Array } | { readonly tooLong: true };
 
-function tooLarge({ maxMessageBytes }: Server): ProtocolError {
+function tooLarge({ maxMessageBytes }: Endpoint): ProtocolError {
   return new ProtocolError('too_large', `a message may have at most ${maxMessageBytes} bytes`);
 }
 

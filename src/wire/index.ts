@@ -13,8 +13,6 @@ export {
   NO_REQUEST_ID,
   type RequestMessage,
   type ResponseMessage,
-  type Status,
-  type Unsigned,
 } from './envelope.ts';
 export { asResult } from './result.ts';
 export { isObject, type JsonObject, type JsonValue } from './json.ts';

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { inProcess } from '../../src/transports/index.ts';
-import { BUILT_IN_TOOLS } from '../../src/cli/load-tools.ts';
+import { BUILT_IN_NAMES } from '../../src/server/built-in/names.ts';
 import { createClient } from '../../src/client/index.ts';
 import { createServer } from '../../src/server/index.ts';
 import { request, verifiedReply } from '../support/signing.ts';
@@ -127,7 +127,7 @@ describe('waybill serve', () => {
     onTestFinished(() => server.close());
     const credential = await server.addClient({ id: 'a', url: 'http://x/' });
     const tools = await createClient(credential, { transport: inProcess(server) }).tools();
-    expect(new Set(tools.map(({ name }) => name))).toEqual(BUILT_IN_TOOLS);
+    expect(new Set(tools.map(({ name }) => name))).toEqual(BUILT_IN_NAMES);
   });
 
   test('--stdio answers one message a line on stdout alone, and ends when stdin ends', async () => {

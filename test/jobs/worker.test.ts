@@ -196,6 +196,8 @@ describe('an attempt that fails', () => {
     expect(workshop.log.complaints.map(({ fields }) => String(fields['err']))).toContain(
       'Error: the schema is at fault',
     );
+    // Nothing is left that still runs.
+    await workshop.stop(120_000);
   });
 });
 

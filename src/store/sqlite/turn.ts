@@ -44,20 +44,12 @@ interface Open {
 }
 
 export function createTurn(db: Database, unflushed: Unflushed): Turn {
-  const begin = db.prepare('BEGIN IMMEDIATE');
-  const commit = db.prepare('COMMIT');
-  const rollback = db.prepare('ROLLBACK');
+  const transaction = prepareTransaction(db);
   let open: Open | null = null;
-  let closed = false;
 
   function join(): Open {
     if (open !== null) return open;
-    if (closed) throw new StoreError('the store is closed');
-    try {
-      begin.run();
-    } catch (error) {
-      throw new StoreError('the store cannot be written', { cause: error });
-    }
+    transaction.begin();
     open = newOpen();
     setImmediate(end);
     return open;
@@ -73,7 +65,7 @@ export function createTurn(db: Database, unflushed: Unflushed): Turn {
         if (open !== turn) return;
       }
       unflushed.flush();
-      commit.run();
+      transaction.commit();
     } catch (error) {
       fail(error);
       return;
@@ -88,11 +80,7 @@ export function createTurn(db: Database, unflushed: Unflushed): Turn {
     if (open === null) return error;
     const turn = open;
     const failure = new StoreError('the store cannot be written', { cause: error });
-    try {
-      rollback.run();
-    } catch {
-      // SQLite has rolled back by itself, as it does when the disk is full.
-    }
+    transaction.rollback();
     unflushed.reset();
     leave(turn);
     turn.reject(failure);
@@ -113,27 +101,53 @@ export function createTurn(db: Database, unflushed: Unflushed): Turn {
     }
   }
 
-  function settle<T>(work: () => T): Promise<T> {
+  function settle<T>(work: () => T, turn: Open | null): Promise<T> {
     const value = run(work);
-    return open === null ? Promise.resolve(value) : open.done.then(() => value);
+    return turn === null ? Promise.resolve(value) : turn.done.then(() => value);
   }
 
   return {
-    write: (work) =>
-      attempt(() => {
-        join();
-        return settle(work);
-      }),
+    write: (work) => attempt(() => settle(work, join())),
     enqueue(work) {
       join();
       run(work);
     },
-    read: (work) => attempt(() => settle(work)),
+    read: (work) => attempt(() => settle(work, open)),
     beforeCommit: (callback) => void join().before.push(callback),
     onEnd: (callback) => void join().ends.push(callback),
     afterCommit: (callback) => void join().after.push(callback),
     close() {
       end();
+      transaction.close();
+    },
+  };
+}
+
+function prepareTransaction(db: Database) {
+  const begin = db.prepare('BEGIN IMMEDIATE');
+  const commit = db.prepare('COMMIT');
+  const rollback = db.prepare('ROLLBACK');
+  let closed = false;
+  return {
+    begin(): void {
+      if (closed) throw new StoreError('the store is closed');
+      try {
+        begin.run();
+      } catch (error) {
+        throw new StoreError('the store cannot be written', { cause: error });
+      }
+    },
+    commit(): void {
+      commit.run();
+    },
+    rollback(): void {
+      try {
+        rollback.run();
+      } catch {
+        // SQLite has rolled back by itself, as it does when the disk is full.
+      }
+    },
+    close(): void {
       closed = true;
     },
   };
