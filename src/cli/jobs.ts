@@ -76,12 +76,9 @@ async function wait(id: string, flags: ClientFlags): Promise<void> {
 
 async function cancel(id: string, flags: ClientFlags): Promise<void> {
   const { connect } = await import('./connect.ts');
-  const { job_id, status } = await connect(flags).call<{ job_id: string; status: JobState }>('cancel_job', {
-    job_id: id,
-  });
-  const text =
-    status === 'cancelled' ? `job ${job_id} is cancelled` : `job ${job_id} had ended before: ${status}`;
-  print({ job_id, status }, flags.json, printable(text));
+  const status = await connect(flags).job(id).cancel();
+  const text = status === 'cancelled' ? `job ${id} is cancelled` : `job ${id} had ended before: ${status}`;
+  print({ job_id: id, status }, flags.json, printable(text));
 }
 
 interface ListOptions extends ClientFlags {

@@ -46,8 +46,8 @@ export interface JobHandle {
   result<Result = JsonObject>(options?: WaitOptions): Promise<Result>;
   /** The job as it is now, then every change seen; the last one has ended. @throws like `poll` */
   updates(options?: ExchangeOptions): AsyncGenerator<JobUpdate, void, undefined>;
-  /** Asks the server to end the job. @throws ProtocolError `not_found`; ClientError */
-  cancel(options?: ExchangeOptions): Promise<void>;
+  /** Ends the job; its state afterwards: `cancelled`, unless it had ended before. @throws like `poll` */
+  cancel(options?: ExchangeOptions): Promise<JobState>;
 }
 
 /** One poll and what it says about the next. */
@@ -133,7 +133,10 @@ export function createJobHandle(id: string, { exchange, clock, timeoutMs, accept
       throw new ProtocolError('internal', 'the job ended without an outcome');
     },
     async cancel(options = {}) {
-      await exchange('cancel_job', { job_id: id }, options);
+      const { result } = await exchange('cancel_job', { job_id: id }, options);
+      const state = result?.['status'];
+      if (isState(state)) return state;
+      throw new ProtocolError('internal', 'cancel_job was answered without a state');
     },
   };
 }
@@ -162,6 +165,16 @@ function stateOf(reply: ResponseMessage): JobState {
   const state = STATES[reply.status];
   if (state !== undefined) return state;
   throw new ProtocolError('internal', `poll_job was answered with status ${reply.status}`);
+}
+
+const ALL_STATES: ReadonlySet<unknown> = new Set([
+  ...Object.values(STATES),
+  ...Object.values(ENDS),
+  'failed',
+]);
+
+function isState(value: unknown): value is JobState {
+  return ALL_STATES.has(value);
 }
 
 function isProgress(value: unknown): value is JobProgress {

@@ -293,10 +293,10 @@ describe('updates', () => {
 });
 
 describe('cancel', () => {
-  it('asks the server to end the job', async () => {
+  it('asks the server to end the job, and says how it stands', async () => {
     const peer = createJobPeer(cancelled);
     const job = clientOf(peer).job(JOB_ID);
-    expect(await job.cancel()).toBeUndefined();
+    expect(await job.cancel()).toBe('cancelled');
     expect(peer.requests).toMatchObject([{ tool: 'cancel_job', args: { job_id: JOB_ID } }]);
     expect(await rejection(job.result())).toMatchObject({ code: 'cancelled' });
   });

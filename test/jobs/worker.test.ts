@@ -322,7 +322,7 @@ describe('progress', () => {
     });
     const workshop = openWorkshop([chatty]);
     const { progress } = await workshop.ended(await workshop.submit('chatty'));
-    const message = String(progress?.['message']);
+    const message = z.string().parse(progress?.['message']);
     expect(message.isWellFormed()).toBe(true);
     expect(message.startsWith('😀😀')).toBe(true);
     expect(message.length).toBeLessThan(10_000);

@@ -17,7 +17,7 @@ export interface Workshop {
   readonly worker: Worker;
   readonly log: TestLog;
   /** Creates a job as the server does; its id. */
-  submit(tool: string, members?: Partial<NewJob>): Promise<string>;
+  submit(name: string, members?: Partial<NewJob>): Promise<string>;
   job(id: string): Promise<JobRecord>;
   /** The job when it first is as wanted. */
   until(id: string, isWanted: (job: JobRecord) => boolean): Promise<JobRecord>;
@@ -39,7 +39,7 @@ export function openWorkshop(tools: readonly Tool[], options: WorkshopOptions = 
   const store = openStore({ now, ...(options.dir !== undefined && { dir: options.dir }) });
   const dispatcher = createSqliteDispatcher(store, now);
   const log = createTestLog();
-  const byName = new Map(tools.map((tool) => [tool.name, tool]));
+  const byName = new Map(tools.map((each) => [each.name, each]));
   const worker = startWorker({
     store,
     dispatcher,
@@ -80,9 +80,9 @@ export function openWorkshop(tools: readonly Tool[], options: WorkshopOptions = 
     until,
     ended: (id) => until(id, ({ state }) => isTerminal(state)),
     stop,
-    async submit(tool, members = {}) {
+    async submit(name, members = {}) {
       const request = newRequest({ requestId: crypto.randomUUID() });
-      const created = newJob({ request, tool, args: {}, createdMs: now(), ...members });
+      const created = newJob({ request, tool: name, args: {}, createdMs: now(), ...members });
       await store.jobs.create(created);
       await dispatcher.push(created.id, created.createdMs);
       return created.id;

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { defineTool } from '../../src/tools/index.ts';
 import type { JsonObject, ResponseMessage } from '../../src/wire/index.ts';
-import { anyTool, codeOf, jobTool, startServer, type TestServer } from '../support/server.ts';
+import { anyTool, codeOf, jobTool, startServer, type TestServer, jobIdOf } from '../support/server.ts';
 
 const BUILT_IN = ['cancel_job', 'list_jobs', 'list_tools', 'poll_job', 'server_identity'];
 
@@ -108,7 +108,7 @@ describe('§7 list_tools', () => {
   test('goes on from any cursor', async () => {
     const peer = await startServer();
     const after = async (cursor: string) =>
-      ((await peer.call('list_tools', { cursor })).result?.['tools'] as Listed).length;
+      ((await peer.call('list_tools', { cursor })).result as { readonly tools: Listed }).tools.length;
     expect([await after(''), await after('list'), await after('zzz')]).toEqual([5, 4, 0]);
   });
 
@@ -116,7 +116,7 @@ describe('§7 list_tools', () => {
     const { Ajv2020 } = await import('ajv/dist/2020.js');
     const ajv = new Ajv2020({ strict: false });
     const peer = await startServer({ tools: [jobTool('work', () => ({ n: 1 }))] });
-    const job_id = String((await peer.call('work')).result?.['job_id']);
+    const job_id = jobIdOf((await peer.call('work')).result);
     const { tools } = await listAll(peer);
     const calls: Record<string, JsonObject> = {
       cancel_job: { job_id },

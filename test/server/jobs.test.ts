@@ -5,7 +5,7 @@ import { ToolError } from '../../src/errors/index.ts';
 import { SERVER_LIMITS } from '../../src/limits.ts';
 import type { JsonObject, ResponseMessage } from '../../src/wire/index.ts';
 import { aborted, gate } from '../support/gate.ts';
-import { codeOf, jobTool, startServer, type TestServer } from '../support/server.ts';
+import { codeOf, jobTool, startServer, type TestServer, jobIdOf } from '../support/server.ts';
 import { request } from '../support/signing.ts';
 
 const JOB_ID = /^job_[0-9a-f]{20}[A-Za-z0-9_-]{22}$/;
@@ -25,7 +25,7 @@ function ledTool(name = 'led') {
 
 async function start(peer: TestServer, tool: string, args: JsonObject = {}): Promise<string> {
   const { result } = await peer.call(tool, args);
-  return String(result?.['job_id']);
+  return jobIdOf(result);
 }
 
 const poll = (peer: TestServer, job_id: string, wait_ms = 0): Promise<ResponseMessage> =>
@@ -349,7 +349,7 @@ describe('list_jobs', () => {
   }
 
   const idsOf = ({ result }: ResponseMessage) =>
-    (result?.['jobs'] as { job_id: string }[]).map(({ job_id }) => job_id);
+    (result as { readonly jobs: { job_id: string }[] }).jobs.map(({ job_id }) => job_id);
 
   test('pages through all jobs, newest first, each once', async () => {
     const peer = await startServer({ tools: [quick] });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { canLimitFiles, limitFiles } from '../support/disk.ts';
 import { aborted, gate } from '../support/gate.ts';
-import { anyTool, codeOf, jobTool, readTool, startServer } from '../support/server.ts';
+import { anyTool, codeOf, jobTool, readTool, startServer, jobIdOf } from '../support/server.ts';
 
 describe('a server that closes', () => {
   test('lets calls under way end, and their replies go out', async () => {
@@ -42,7 +42,7 @@ describe('a server that closes', () => {
     );
     const peer = await startServer({ tools: [stuck] });
     const { result } = await peer.call('stuck');
-    const held = peer.call('poll_job', { job_id: String(result?.['job_id']), wait_ms: 30_000 });
+    const held = peer.call('poll_job', { job_id: jobIdOf(result), wait_ms: 30_000 });
     await new Promise(setImmediate);
     await peer.close();
     expect((await held).ok).toBe(true);
@@ -65,7 +65,7 @@ describe('a server that closes', () => {
   test('can be told to close more than once', async () => {
     const peer = await startServer();
     await Promise.all([peer.close(), peer.close()]);
-    await peer.close();
+    expect(await peer.close()).toBeUndefined();
   });
 
   test('is ready when it has started', async () => {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { StoreError } from '../../src/errors/index.ts';
 import { createSqliteDispatcher } from '../../src/jobs/index.ts';
 import { isTerminal, type JobRecord, type RecordStore } from '../../src/store/index.ts';
 import { type Database, openDatabase } from '../../src/store/sqlite/driver.ts';
@@ -73,9 +74,9 @@ describe('a write resolves only when it is committed', () => {
     const store = openStore();
     const { id } = newJob();
     await store.close();
-    await expect(store.clients.add(client('a'))).rejects.toThrow();
-    await expect(store.jobs.get(id)).rejects.toThrow();
-    await expect(store.ping()).rejects.toThrow();
+    await expect(store.clients.add(client('a'))).rejects.toThrow('closed');
+    await expect(store.jobs.get(id)).rejects.toThrow(StoreError);
+    await expect(store.ping()).rejects.toThrow('closed');
     await expect(store.nonces.claim('a', 'nonce-01', START_MS)).rejects.toMatchObject({ code: 'busy' });
   });
 });

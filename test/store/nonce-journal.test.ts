@@ -105,8 +105,8 @@ describe.skipIf(!canLimitFiles)('a nonce journal on a full disk', () => {
       const journal = openJournal(dir, 1, () => {});
       write(journal, 1);
       const allow = limitFiles(HEADER_BYTES + RECORD_BYTES + extra);
-      expect(() => write(journal, 2, 3, 4)).toThrow();
-      expect(() => write(journal, 5, 6, 7)).toThrow();
+      expect(() => write(journal, 2, 3, 4)).toThrow('EFBIG');
+      expect(() => write(journal, 5, 6, 7)).toThrow('EFBIG');
       allow();
       write(journal, 8);
       journal.close();
@@ -119,7 +119,7 @@ describe.skipIf(!canLimitFiles)('a nonce journal on a full disk', () => {
     const journal = openJournal(dir, 1, () => {});
     write(journal, 1);
     const allow = limitFiles(HEADER_BYTES + RECORD_BYTES + 5);
-    expect(() => write(journal, 2)).toThrow();
+    expect(() => write(journal, 2)).toThrow('EFBIG');
     allow();
     expect(withJournal(dir, (next) => write(next, 3))).toEqual([key(1)]);
     expect(withJournal(dir)).toEqual([key(1), key(3)]);
@@ -128,7 +128,7 @@ describe.skipIf(!canLimitFiles)('a nonce journal on a full disk', () => {
   test.each([0, 7])('a new one that cannot be begun leaves no file behind (%i bytes fit)', (bytes) => {
     const dir = tempFolder();
     const allow = limitFiles(bytes);
-    expect(() => openJournal(dir, 1, () => {})).toThrow();
+    expect(() => openJournal(dir, 1, () => {})).toThrow('EFBIG');
     allow();
     expect(readdirSync(dir)).toEqual([]);
   });

@@ -178,7 +178,7 @@ export async function runVerbs(
       : { state: endState, result: null, error: `job_failed: ${clock}` };
   /** The promise must resolve to what the model has said just now. */
   const expectLater = (promise: Promise<unknown>, expected: unknown, what: string) => {
-    underWay.push(promise.then((actual) => expect(actual, what).toEqual(expected)));
+    underWay.push(promise.then((actual) => expect({ [what]: actual }).toEqual({ [what]: expected })));
   };
   const recordLike = (found: ReturnType<typeof model.known>) =>
     found === null ? null : expect.objectContaining(found);

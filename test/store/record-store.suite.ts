@@ -26,9 +26,15 @@ const ids = (found: readonly { readonly id: string }[]): string[] => found.map((
 
 /** What every RecordStore does. `open` gives an empty store that is closed when the test ends. */
 export function describeRecordStore(name: string, open: () => Promise<RecordStore>): void {
-  describe(`${name}: clients`, () => describeClients(open));
-  describe(`${name}: nonces`, () => describeNonces(open));
-  describe(`${name}: requests`, () => describeRequests(open));
+  describe(`${name}: clients`, () => {
+    describeClients(open);
+  });
+  describe(`${name}: nonces`, () => {
+    describeNonces(open);
+  });
+  describe(`${name}: requests`, () => {
+    describeRequests(open);
+  });
   describe(`${name}: jobs`, () => {
     describeCreation(open);
     describeAttempts(open);
@@ -255,11 +261,11 @@ function describeCreation(open: Open): void {
     const request = newRequest();
     const all = Array.from({ length: 1_000 }, () => newJob({ request }));
     const records = await Promise.all(all.map((job) => jobs.create(job)));
-    const created = all.filter((_, i) => records[i] === null);
-    expect(created).toHaveLength(1);
+    const makers = all.filter((_, i) => records[i] === null);
+    expect(makers).toHaveLength(1);
     const known = records.flatMap((record) => record?.jobId ?? []);
     expect(known).toHaveLength(999);
-    expect(new Set(known)).toEqual(new Set(ids(created)));
+    expect(new Set(known)).toEqual(new Set(ids(makers)));
   });
 }
 
@@ -301,10 +307,10 @@ function describeAttempts(open: Open): void {
     const { id } = await created(jobs);
     const stale = await begun(jobs, id);
     const newest = await begun(jobs, id);
-    await expectRefused(jobs, stale);
+    await assertRefused(jobs, stale);
     expect(await jobs.progress(newest.fence, { completed: 2 }, LATER_MS)).toBe(true);
     expect(await jobs.finish(newest.fence, SUCCEEDED, LATER_MS)).toBe(true);
-    await expectRefused(jobs, stale);
+    await assertRefused(jobs, stale);
   });
 
   test('progress is kept as it was said last', async () => {
@@ -326,7 +332,7 @@ function describeAttempts(open: Open): void {
     const attempt = await begun(jobs, id);
     expect(await jobs.release(attempt.fence, true, LATER_MS)).toBe(true);
     expect((await jobs.get(id))?.state).toBe('queued');
-    await expectRefused(jobs, attempt);
+    await assertRefused(jobs, attempt);
   });
 
   test('a release for a retry counts the attempt; one at shutdown does not', async () => {
@@ -381,7 +387,7 @@ function describeEnds(open: Open): void {
     const { id } = await created(jobs);
     const attempt = await begun(jobs, id);
     await jobs.finish(attempt.fence, end, LATER_MS);
-    await expectFinal(jobs, id, attempt);
+    await assertFinal(jobs, id, attempt);
   });
 
   test.each([
@@ -395,7 +401,7 @@ function describeEnds(open: Open): void {
     const attempt = state === 'running' ? await begun(jobs, id) : null;
     expect(await jobs.end(id, end, LATER_MS)).toBe(end.state);
     expect(await jobs.get(id)).toMatchObject({ ...end, updatedMs: LATER_MS });
-    await expectFinal(jobs, id, attempt);
+    await assertFinal(jobs, id, attempt);
   });
 
   test('an unknown job cannot be ended', async () => {
@@ -488,7 +494,7 @@ function describeChanges(open: Open): void {
     const { revision } = await read(store.jobs, id);
     const stop = new AbortController();
     const changed = store.jobs.changed(id, revision, stop.signal);
-    await expectRefused(store.jobs, stale);
+    await assertRefused(store.jobs, stale);
     expect(await isPending(changed, store)).toBe(true);
     stop.abort();
     await changed;
@@ -508,7 +514,7 @@ function describeChanges(open: Open): void {
 
   test('nobody waits for an unknown job', async () => {
     const { jobs } = await open();
-    await jobs.changed('job_unknown', 0, never);
+    expect(await jobs.changed('job_unknown', 0, never)).toBeUndefined();
   });
 
   test('1 000 who wait for one job are woken by one change', async () => {
@@ -517,7 +523,7 @@ function describeChanges(open: Open): void {
     const { revision } = await read(jobs, id);
     const all = Array.from({ length: 1_000 }, () => jobs.changed(id, revision, never));
     await begun(jobs, id);
-    await Promise.all(all);
+    expect(await Promise.all(all)).toHaveLength(1_000);
   });
 
   test('a listener is told of every change until it stops listening', async () => {
@@ -679,7 +685,7 @@ async function read(jobs: Jobs, id: string): Promise<JobRecord> {
 }
 
 /** No verb under this attempt's fence is heard, and nothing of the record changes. */
-async function expectRefused(jobs: Jobs, { fence }: Attempt): Promise<void> {
+async function assertRefused(jobs: Jobs, { fence }: Attempt): Promise<void> {
   const before = await jobs.get(fence.jobId);
   expect(await jobs.progress(fence, { completed: 99 }, LATER_MS + 1)).toBe(false);
   expect(await jobs.finish(fence, FAILED, LATER_MS + 1)).toBe(false);
@@ -688,9 +694,9 @@ async function expectRefused(jobs: Jobs, { fence }: Attempt): Promise<void> {
   expect(await jobs.get(fence.jobId)).toEqual(before);
 }
 
-async function expectFinal(jobs: Jobs, id: string, attempt: Attempt | null): Promise<void> {
+async function assertFinal(jobs: Jobs, id: string, attempt: Attempt | null): Promise<void> {
   const before = await read(jobs, id);
-  if (attempt !== null) await expectRefused(jobs, attempt);
+  if (attempt !== null) await assertRefused(jobs, attempt);
   expect(await jobs.begin(id, LATER_MS + 1)).toBeNull();
   for (const end of ENDS) expect(await jobs.end(id, end, LATER_MS + 1)).toBe(before.state);
   expect(await jobs.get(id)).toEqual(before);

@@ -36,7 +36,7 @@ export function runChild(script: string, args: readonly string[] = []): Child {
     async line() {
       const { value, done } = await lines.next();
       if (done === true) throw new Error(`the process ended: ${stderr}`);
-      return String(value);
+      return value;
     },
   };
 }

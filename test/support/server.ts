@@ -80,6 +80,13 @@ function clientOf(shared: Shared, credential: Credential): TestServer {
   };
 }
 
+/** The job that an accepted call started. */
+export function jobIdOf(result: JsonObject | null): string {
+  const id = result?.['job_id'];
+  if (typeof id !== 'string') throw new Error('started no job');
+  return id;
+}
+
 /** The code at the start of the reply's error. */
 export function codeOf({ error }: Pick<ResponseMessage, 'error'>): string | undefined {
   return error?.split(':', 1)[0];

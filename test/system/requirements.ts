@@ -332,7 +332,7 @@ const BY_SECTION: Readonly<Record<string, Readonly<Record<string, readonly Test[
     'what ran when its process died is never run again: it is internal': [
       [
         RETRIES,
-        'one whose process died is in_progress until it must have ended, then internal; it is never run again',
+        'one whose process died over it is internal from the restart on, and is never run again',
       ],
       [KILL, SURVIVES_KILL],
     ],

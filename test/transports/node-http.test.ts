@@ -48,7 +48,7 @@ describe('§9 POST /call', () => {
     while (peer.server.stats().nonces < ids.length) await new Promise(setImmediate);
     stay.open();
     const answered: string[] = [];
-    for (const _id of ids) {
+    for (let n = 0; n < ids.length; n++) {
       const { body } = (await connection.next()) ?? { body: '' };
       answered.push(verifiedReply(body, peer.credential).request_id);
     }

@@ -41,7 +41,7 @@ describe('§9 stdio: one message a line', () => {
     const peer = await startServer({ tools: [echo] });
     const replies = await exchange(peer, [line(peer, 1), line(peer, 2)]);
     const results = replies.map((text) => verifiedReply(text, peer.credential).result?.['n']);
-    expect(results.toSorted()).toEqual([1, 2]);
+    expect(results.map(Number).toSorted((a, b) => a - b)).toEqual([1, 2]);
   });
 
   test('lines may come in any pieces', async () => {
@@ -55,7 +55,7 @@ describe('§9 stdio: one message a line', () => {
         pieces.push(bytes.subarray(at));
         const replies = await exchange(peer, pieces);
         const results = replies.map((text) => verifiedReply(text, peer.credential).result?.['n']);
-        expect(results.toSorted()).toEqual([1, 2, 3, 4]);
+        expect(results.map(Number).toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4]);
       }),
       { numRuns: 50 },
     );
@@ -186,8 +186,10 @@ describe('stdio under load', () => {
     const served = serveStdio(peer.server, { input, output: broken });
     for (let n = 0; n < 20; n++) input.write(line(peer, n));
     await new Promise((resolve) => broken.once('close', resolve));
+    const { nonces } = peer.server.stats();
     input.write(line(peer, 99));
     await served;
+    expect(peer.server.stats().nonces).toBe(nonces);
   });
 
   test('a peer that goes while replies wait for it: they are dropped, and the end of the input ends it', async () => {

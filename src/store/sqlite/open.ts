@@ -151,10 +151,11 @@ function openFile(options: SqliteOptions): OpenFile {
     db = openDatabase(path);
     // It holds the clients' secrets.
     chmodSync(path, 0o600);
+    // First of all: what follows may meet another process that holds the file for a moment.
+    db.exec('PRAGMA busy_timeout = 5000');
     db.exec('PRAGMA journal_mode = WAL');
     // What was committed survives a power cut.
     db.exec('PRAGMA synchronous = FULL');
-    db.exec('PRAGMA busy_timeout = 5000');
     // 64 MiB of pages in memory: an index over millions of jobs still answers from there.
     db.exec('PRAGMA cache_size = -65536');
     migrate(db);

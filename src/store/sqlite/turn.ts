@@ -49,6 +49,7 @@ export function createTurn(db: Database, unflushed: Unflushed): Turn {
 
   function join(): Open {
     if (open !== null) return open;
+    transaction.mustBeOpen();
     transaction.begin();
     open = newOpen();
     setImmediate(end);
@@ -70,30 +71,28 @@ export function createTurn(db: Database, unflushed: Unflushed): Turn {
       fail(error);
       return;
     }
-    leave(turn);
-    for (const callback of turn.after) callback();
+    open = null;
+    callAll(turn.ends);
+    callAll(turn.after);
     turn.resolve();
   }
 
   /** Nothing of the open turn remains, on disk or in memory. @returns what everybody in it is told */
-  function fail(error: unknown): unknown {
-    if (open === null) return error;
+  function fail(error: unknown): StoreError {
+    if (open === null) return storeError(error, 'read');
     const turn = open;
-    const failure = new StoreError('the store cannot be written', { cause: error });
+    const failure = storeError(error, 'written');
     transaction.rollback();
     unflushed.reset();
-    leave(turn);
+    open = null;
+    callAll(turn.ends);
     turn.reject(failure);
     return failure;
   }
 
-  function leave(turn: Open): void {
-    open = null;
-    for (const callback of turn.ends) callback();
-  }
-
   /** Reads too may have to write what memory holds, before they can ask SQLite. */
   function run<T>(work: () => T): T {
+    transaction.mustBeOpen();
     try {
       return work();
     } catch (error) {
@@ -129,12 +128,15 @@ function prepareTransaction(db: Database) {
   const rollback = db.prepare('ROLLBACK');
   let closed = false;
   return {
-    begin(): void {
+    /** @throws StoreError */
+    mustBeOpen(): void {
       if (closed) throw new StoreError('the store is closed');
+    },
+    begin(): void {
       try {
         begin.run();
       } catch (error) {
-        throw new StoreError('the store cannot be written', { cause: error });
+        throw storeError(error, 'written');
       }
     },
     commit(): void {
@@ -151,6 +153,16 @@ function prepareTransaction(db: Database) {
       closed = true;
     },
   };
+}
+
+function storeError(error: unknown, what: 'read' | 'written'): StoreError {
+  return error instanceof StoreError
+    ? error
+    : new StoreError(`the store cannot be ${what}`, { cause: error });
+}
+
+function callAll(callbacks: readonly (() => void)[]): void {
+  for (const callback of callbacks) callback();
 }
 
 /** What throws, as a rejection; cheaper than an async function, and this is the busiest place of all. */
