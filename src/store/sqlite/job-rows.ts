@@ -1,5 +1,5 @@
 import type { JsonObject } from '../../wire/index.ts';
-import type { JobState } from '../record-store.ts';
+import type { JobState, RequestRecord } from '../record-store.ts';
 import type { Database, Row, Statement } from './driver.ts';
 import type { Unflushed } from './turn.ts';
 
@@ -228,4 +228,9 @@ function toJobRow(row: Row): JobRow {
     result: toObject(row['result']),
     error: row['error'] === null ? null : String(row['error']),
   };
+}
+
+/** What the row says of the request that created it. */
+export function toRequest({ id, spec }: JobRow): RequestRecord {
+  return { digest: spec.digest, jobId: id, outcome: null, deadlineMs: spec.deadlineMs };
 }

@@ -8,10 +8,9 @@ import {
   type JobRecord,
   type JobRecords,
   type NewJob,
-  type RequestRecord,
 } from '../record-store.ts';
 import type { Database } from './driver.ts';
-import { JOB_COLUMNS, type JobRow, type JobRows } from './job-rows.ts';
+import { JOB_COLUMNS, type JobRow, type JobRows, toRequest } from './job-rows.ts';
 import type { JobQueue } from './queue.ts';
 import type { RequestStatements } from './requests.ts';
 import type { Turn } from './turn.ts';
@@ -189,11 +188,6 @@ function newRow({ id, request, ...job }: NewJob): JobRow {
 
 function endValues(row: JobRow, { state, result, error }: JobEnd, nowMs: number): Partial<JobRow> {
   return { state, result, error, visibleMs: null, dueMs: nowMs + row.spec.retentionMs };
-}
-
-/** What the row says of the request that created it. */
-export function toRequest({ id, spec }: JobRow): RequestRecord {
-  return { digest: spec.digest, jobId: id, outcome: null, deadlineMs: spec.deadlineMs };
 }
 
 function toRecord(row: JobRow): JobRecord {

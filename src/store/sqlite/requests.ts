@@ -1,7 +1,6 @@
 import type { NewRequest, Outcome, RequestRecord, RequestRecords } from '../record-store.ts';
 import type { Database, Row } from './driver.ts';
-import type { JobRows } from './job-rows.ts';
-import { toRequest } from './jobs.ts';
+import { type JobRows, toRequest } from './job-rows.ts';
 import type { Turn } from './turn.ts';
 
 /** Verbs that do not commit by themselves. Requests that became jobs are rows of the `jobs` table. */
