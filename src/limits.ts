@@ -119,6 +119,8 @@ export const TOOL_LIMITS = {
 export const HTTP_LIMITS = {
   // Open connections of one process, far below the usual limit on file descriptors.
   maxConnections: 10_000,
+  // Bodies that have begun and not ended, all connections together: strangers could fill the memory with them.
+  maxHeldBytes: 268_435_456,
   // A client that trickles its headers or body holds a connection no longer than this (slow loris).
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,

@@ -16,6 +16,8 @@ export interface ListenOptions {
   /** Default `0`: any free port. */
   readonly port?: number;
   readonly maxConnections?: number;
+  /** Of all bodies together that have begun and not ended. */
+  readonly maxHeldBytes?: number;
   /** Times of one connection, in milliseconds. */
   readonly headersTimeoutMs?: number;
   readonly requestTimeoutMs?: number;
@@ -40,7 +42,8 @@ export async function listen(server: Endpoint, options: ListenOptions = {}): Pro
   const { host = '127.0.0.1', port = 0 } = options;
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new RangeError('port must be from 0 to 65535');
-  const calls: Calls = { open: 0 };
+  const maxHeldBytes = options.maxHeldBytes ?? HTTP_LIMITS.maxHeldBytes;
+  const calls: Calls = { open: 0, heldBytes: 0, maxHeldBytes };
   const http = createHttpServer(
     {
       headersTimeout: options.headersTimeoutMs ?? HTTP_LIMITS.headersTimeoutMs,
@@ -85,9 +88,12 @@ const BIND_ERRORS: Readonly<Record<string, string>> = {
   ENOTFOUND: 'no such host name; choose another --host',
 };
 
-/** Messages that were handed to the server and are not answered yet. */
 interface Calls {
+  /** Messages that were handed to the server and are not answered yet. */
   open: number;
+  /** Of bodies that have begun and not ended. */
+  heldBytes: number;
+  readonly maxHeldBytes: number;
 }
 
 const CLOSE_CHECK_MS = 20;
@@ -133,11 +139,11 @@ function serve(server: Endpoint, calls: Calls, request: IncomingMessage, respons
 /** Collects the body up to the limit, then hands it over; more than the limit is not read. */
 function receive(server: Endpoint, calls: Calls, request: IncomingMessage, response: ServerResponse): void {
   const { maxMessageBytes } = server;
-  if (Number(headerOf(request, 'content-length')) > maxMessageBytes) {
-    return refuse(server, request, response, tooLarge(maxMessageBytes));
-  }
+  const declared = Number(headerOf(request, 'content-length'));
+  if (declared > maxMessageBytes) return refuse(server, request, response, tooLarge(maxMessageBytes));
   const chunks: Buffer[] = [];
   let length = 0;
+  const hold = holder(calls, request);
   request.on('data', (chunk: Buffer) => {
     length += chunk.length;
     if (length > maxMessageBytes) {
@@ -145,6 +151,8 @@ function receive(server: Endpoint, calls: Calls, request: IncomingMessage, respo
       return refuse(server, request, response, tooLarge(maxMessageBytes));
     }
     chunks.push(chunk);
+    // Most bodies come whole, and are not held.
+    if (length !== declared && !hold(chunk.length)) turnAway(request, response);
     return undefined;
   });
   request.on('end', () => {
@@ -156,6 +164,24 @@ function receive(server: Endpoint, calls: Calls, request: IncomingMessage, respo
       send(response, reply);
     });
   });
+}
+
+/** Counts what a body that has not ended takes; `false`: all of them together take too much. */
+function holder(calls: Calls, request: IncomingMessage): (bytes: number) => boolean {
+  let held = 0;
+  return (bytes) => {
+    if (held === 0) request.once('close', () => void (calls.heldBytes -= held));
+    held += bytes;
+    calls.heldBytes += bytes;
+    return calls.heldBytes <= calls.maxHeldBytes;
+  };
+}
+
+/** Nobody is known yet, and none of the four unsigned refusals would be true: this is no message. */
+function turnAway(request: IncomingMessage, response: ServerResponse): void {
+  request.removeAllListeners('data').removeAllListeners('end');
+  response.writeHead(503, { 'retry-after': '1', connection: 'close', 'content-length': 0 });
+  response.end(() => request.destroy());
 }
 
 /** A header without building the object of all headers, which costs 2 µs a request. */
