@@ -1,6 +1,6 @@
 /**
- * Every limit of Waybill, each with its reason. All of them can be set by the operator;
- * these are the defaults. Names carry their unit last.
+ * Every limit of Waybill, each with its reason. Options of the same name set others where that is of use
+ * (`createServer`, `listen`, `defineTool`, `createClient`). Names carry their unit last.
  */
 
 /** What one message may look like (docs/protocol.md §2). */
@@ -95,8 +95,8 @@ export const JOB_LIMITS = {
   maxBackoffMs: 60_000,
   // How often deadlines, lost dispatches and old records are looked for.
   sweepMs: 500,
-  // Records that one sweep touches for one purpose: keeps the event loop free (about 5 ms).
-  sweepBatch: 1_000,
+  // Records that one step of a sweep touches: keeps the event loop free, and large ones out of memory.
+  sweepBatch: 100,
   // Time for running jobs to end at shutdown before they go back to the queue.
   drainMs: 10_000,
   // Time for aborted jobs to notice, before their records are taken from them.

@@ -2,8 +2,10 @@ import { fstatSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { type Command, Option } from 'commander';
 import type { Client, JobHandle } from '../client/index.ts';
-import { ClientError, SetupError } from '../errors/index.ts';
-import { isObject, type JsonObject } from '../wire/index.ts';
+import { ClientError } from '../errors/index.ts';
+import { MESSAGE_LIMITS } from '../limits.ts';
+import { canonicalize, isObject, type JsonObject } from '../wire/index.ts';
+import { scan } from '../wire/scan.ts';
 import { Failure, failureOf, wrongUse } from './exits.ts';
 import { addClientFlags, type ClientFlags, requestIdOption, toolArgument } from './options.ts';
 import { print } from './output.ts';
@@ -71,10 +73,13 @@ async function begin(
     }
     if (!(error instanceof ClientError)) throw wrongUse(error);
     const { exit, code, message } = failureOf(error);
-    const result = { request_id: requestId };
-    throw new Failure(exit, code, `${message}; ${againHint(requestId)}`, { cause: error, result });
+    const hinted = NOTHING_RAN.test(message) ? message : `${message}; ${againHint(requestId)}`;
+    throw new Failure(exit, code, hinted, { cause: error, result: { request_id: requestId } });
   }
 }
+
+/** A server that does not know who calls, or no server at all: asking again as before is no help. */
+const NOTHING_RAN = /the server answered unsigned|is the address right\?$/;
 
 /** Whether the server took the call nobody knows; under the same id that does not matter. */
 function againHint(requestId: string): string {
@@ -105,9 +110,26 @@ function parseArgs(json: string): JsonObject {
   } catch (error) {
     // The parser's own message quotes the text, which may hold a secret.
     const where = /at position \d+/.exec(String(error))?.[0] ?? 'at its end';
-    throw new SetupError(`the arguments are not JSON (${where}): give one object, like '{"numbers":[1,2]}'`);
+    throw notArgs(`are not JSON (${where}): give one object, like '{"numbers":[1,2]}'`);
   }
+  if (!isObject(value)) throw notArgs(`are not a JSON object: give one object, like '{"numbers":[1,2]}'`);
+  if (hasDoubledName(json, value)) throw notArgs('name a member twice: give each name once');
   // It has come from JSON.
-  if (isObject(value)) return value as JsonObject;
-  throw new SetupError(`the arguments are not a JSON object: give one object, like '{"numbers":[1,2]}'`);
+  return value as JsonObject;
+}
+
+function notArgs(problem: string): Failure {
+  return new Failure('wrongUse', 'usage', `the arguments ${problem}`);
+}
+
+/** JSON.parse keeps the last of them; the text has more members than what came of it. */
+function hasDoubledName(json: string, args: object): boolean {
+  const count = { members: -1 };
+  try {
+    canonicalize({ args }, count);
+  } catch (error) {
+    throw wrongUse(error);
+  }
+  const noLimit = Number.POSITIVE_INFINITY;
+  return count.members !== scan(json, { ...MESSAGE_LIMITS, maxDepth: noLimit, maxMembers: noLimit });
 }

@@ -95,11 +95,12 @@ async function add(id: string, options: AddOptions): Promise<void> {
     }
     writeSync(file, `${text}\n`);
     const { client_id, server_id } = credential;
-    const done = `${out} is the credential of client ${client_id} for server ${server_id}`;
+    const done = `${out} is the credential of client ${client_id} for server ${server_id} at ${url}`;
     print({ client_id, server_id, url, file: out }, json, done);
   } catch (error) {
     if (out !== undefined) rmSync(out, { force: true });
-    throw wrongUse(error);
+    // Of the keys, or of the clients that there are; a TypeError is about the command line.
+    throw error instanceof RangeError ? new SetupError(error.message, { cause: error }) : wrongUse(error);
   } finally {
     if (file !== null) closeSync(file);
   }

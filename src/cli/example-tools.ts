@@ -17,7 +17,7 @@ const STEPS_PER_SECOND = 4;
 
 const startLongTask = defineTool({
   name: 'start_long_task',
-  description: 'Works for some seconds, reports progress, and gives its payload back.',
+  description: 'Works for 1 to 20 seconds, reports progress, and gives its payload back.',
   annotations: { title: 'Long task' },
   input: z.strictObject({
     seconds: z.number().min(1).max(20),

@@ -29,17 +29,34 @@ export const EXITS = {
 
 export type Exit = keyof typeof EXITS;
 
+/** The codes of failures that no server sent; docs/reference/cli.md is checked against them. */
+export const OWN_CODES = [
+  'usage',
+  'setup',
+  'connection',
+  'timeout',
+  'reply_unverified',
+  'unexpected',
+  'interrupted',
+] as const;
+
+type FailureCode = Code | (typeof OWN_CODES)[number];
+
 type Result = Readonly<Record<string, unknown>> | null;
 
 /** How a command ended if not well: what a person and what a program is told. */
 export class Failure extends Error {
   override readonly name = 'Failure';
   readonly exit: Exit;
-  /** A code of the protocol, a kind of ClientError, or `usage`, `setup`, `interrupted`, `unexpected`. */
-  readonly code: string;
+  readonly code: FailureCode;
   readonly result: Result;
 
-  constructor(exit: Exit, code: string, message: string, options: ErrorOptions & { result?: Result } = {}) {
+  constructor(
+    exit: Exit,
+    code: FailureCode,
+    message: string,
+    options: ErrorOptions & { result?: Result } = {},
+  ) {
     super(message, options);
     this.exit = exit;
     this.code = code;
@@ -87,7 +104,8 @@ export function failureOf(error: unknown): Failure {
 
 function withHint(message: string, code: Code | ClientError['kind']): string {
   const hint = HINTS[code];
-  return hint === undefined ? message : `${message}; ${hint}`;
+  // One question is enough.
+  return hint === undefined || message.endsWith('?') ? message : `${message}; ${hint}`;
 }
 
 /** The message, with every issue of `invalid_args` where there are several. */

@@ -51,7 +51,6 @@ export const urlOption = (help: string): Option =>
 const credentialOption = (): Option =>
   new Option('--credential <file>', 'credential file, as "waybill clients add --out" writes it')
     .env('WAYBILL_CREDENTIAL')
-    .makeOptionMandatory()
     .argParser(filled);
 
 const timeoutOption = (): Option =>
@@ -86,11 +85,19 @@ export interface ClientFlags {
 }
 
 export function addClientFlags(command: Command): Command {
-  return command
-    .addOption(credentialOption())
-    .addOption(urlOption('where the server listens (default: url of the credential)'))
-    .addOption(timeoutOption())
-    .addOption(jsonOption());
+  const credential = credentialOption();
+  return (
+    command
+      // Not a mandatory option of commander's: that is looked for before options that are unknown.
+      .hook('preAction', () => {
+        if (command.getOptionValue('credential') === undefined)
+          command.error(`required option '${credential.flags}' not specified`);
+      })
+      .addOption(credential)
+      .addOption(urlOption('where the server listens (default: url of the credential)'))
+      .addOption(timeoutOption())
+      .addOption(jsonOption())
+  );
 }
 
 /** Checks a value by the rule that its member has on the wire (docs/protocol.md §1). */

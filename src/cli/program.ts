@@ -6,7 +6,7 @@ import { addDemo } from './demo.ts';
 import { addJobs } from './jobs.ts';
 import { addServe } from './serve.ts';
 import { addTools } from './tools.ts';
-import { endInOneLine } from './verb.ts';
+import { addVerb, endInOneLine } from './verb.ts';
 
 /** The command line: every verb with its options. What a verb needs to run is loaded when it runs. */
 export function createProgram(): Command {
@@ -14,11 +14,27 @@ export function createProgram(): Command {
     .description('Signed, asynchronous tool calls between AI agents.')
     .version(version(), '--version', 'print the version')
     .helpOption('-h, --help', 'print help')
-    .helpCommand('help [verb]', 'print the help of a verb')
     .addHelpText('after', '\nNew here? See the whole protocol at work in a few seconds:\n  $ waybill demo');
   endInOneLine(program);
-  for (const add of [addDemo, addServe, addClients, addCall, addJobs, addTools]) add(program);
+  for (const add of [addDemo, addServe, addClients, addCall, addJobs, addTools, addHelp]) add(program);
   return program;
+}
+
+/** Not commander's own: that takes one word and never refuses one. */
+function addHelp(program: Command): void {
+  addVerb(program, 'help', {
+    summary: 'Print the help of a verb.',
+    examples: ['help serve', 'help clients add'],
+  })
+    .argument('[verb...]', 'words of the verb')
+    .action((words: readonly string[]) => {
+      let command = program;
+      for (const word of words) {
+        const names = (each: Command) => each.name() === word;
+        command = command.commands.find(names) ?? command.error(`unknown command '${word}'`);
+      }
+      command.help();
+    });
 }
 
 function version(): string {

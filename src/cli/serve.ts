@@ -1,3 +1,4 @@
+import { Console } from 'node:console';
 import { type Command, Option } from 'commander';
 import type { Tool } from '../tools/index.ts';
 import type { Endpoint, Listener, Server } from '../transports/index.ts';
@@ -21,7 +22,7 @@ export function addServe(program: Command): void {
     summary: 'Serve tools: those of a module, else the example tools.',
     detail:
       'The module (JavaScript or TypeScript) default-exports what defineTool returns, or an array of it. ' +
-      'The log goes to stderr, as JSON lines. SIGTERM and Ctrl-C end the server: calls and jobs that run ' +
+      'The log goes to stderr, as JSON lines, and so does the console of the module. SIGTERM and Ctrl-C end the server: calls and jobs that run ' +
       'may end within --drain-ms, after that jobs go back to the queue; a second signal does not wait.',
     examples: [
       'serve',
@@ -50,7 +51,7 @@ function refuseBeside(command: Command, names: readonly string[]): void {
 }
 
 async function serve(module: string | undefined, options: ServeOptions): Promise<void> {
-  const { tools, transports, log } = await load(module);
+  const { tools, transports, log } = await load(module, options.json === true);
   const door = closedDoor();
   // The address first: if it cannot be had, nothing has been changed yet.
   const { host, port, data, serverId, drainMs } = options;
@@ -77,14 +78,15 @@ async function serve(module: string | undefined, options: ServeOptions): Promise
   process.exit(0);
 }
 
-async function load(module: string | undefined) {
-  const [tools, transports, { pino, destination, stdTimeFunctions }] = await Promise.all([
-    module === undefined
-      ? exampleTools()
-      : import('./load-tools.ts').then(({ loadTools }) => loadTools(module)),
+async function load(module: string | undefined, json: boolean) {
+  const [{ loadTools }, transports, { pino, destination, stdTimeFunctions }] = await Promise.all([
+    import('./load-tools.ts'),
     import('../transports/index.ts'),
     import('pino'),
   ]);
+  // What a module logs would stand between the messages of --stdio and beside the document of --json.
+  globalThis.console = new Console(process.stderr, process.stderr);
+  const tools = await (module === undefined ? exampleTools() : loadTools(module, json));
   // Written at once: the last lines before a crash are those that matter.
   const log = pino(
     {

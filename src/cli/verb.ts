@@ -35,6 +35,7 @@ function problemOf(error: CommanderError, command: Command): string {
   }
   return error.message
     .replace(/^error: /, '')
+    .replace(/^command-argument value ('.*') is invalid for argument '(\w+)'\. It /s, '$2 $1 ')
     .replace(/\s*\n\s*/g, ' ')
     .replace(/[.;]$/, '');
 }

@@ -13,6 +13,8 @@ export const REASONS = {
   expired: new ProtocolError('deadline_exceeded', 'the job did not end in time'),
 } as const;
 
+const EXPIRED: JobEnd = { state: 'expired', result: null, error: REASONS.expired.text };
+
 const DROPPED = 'the job had ended or gone to another worker: its outcome is dropped';
 
 /** Records how an attempt ended, and says what becomes of the job in the queue. */
@@ -20,6 +22,7 @@ export interface Settler {
   /** @param why one of the reasons above, if the attempt was aborted */
   settle(attempt: Attempt, settled: Settled, why: ProtocolError | null): Promise<Verdict>;
   fail(attempt: Attempt, message: string): Promise<Verdict>;
+  expire(attempt: Attempt): Promise<Verdict>;
   /** Back to the queue as if the attempt had not been. */
   giveBack(attempt: Attempt, retryAfterMs: number, why: string): Promise<Verdict>;
 }
@@ -53,6 +56,7 @@ export function createSettler(
   return {
     giveBack,
     fail: (attempt, message) => finish(attempt, failed(message)),
+    expire: (attempt) => finish(attempt, EXPIRED),
     settle(attempt, settled, why) {
       if (settled.ok) return finish(attempt, succeeded(settled.result, limits));
       // Whoever took the job over, or ended it, has written how it goes on.

@@ -38,6 +38,7 @@ export function startWorker(options: WorkerOptions): Worker {
   async function runJob(jobId: string, lease: Lease): Promise<Verdict> {
     const attempt = await store.jobs.begin(jobId, now());
     if (attempt === null) return 'done';
+    if (attempt.deadlineMs <= now()) return settler.expire(attempt);
     if (stopping) return settler.giveBack(attempt, 0, 'shutdown');
     const tool = tools.get(attempt.tool);
     if (tool === undefined) {
@@ -91,7 +92,12 @@ async function abandonAll(running: ReadonlyMap<string, RunningAttempt>, settler:
   await until(() => running.size === 0, JOB_LIMITS.abortGraceMs);
   const left = [...running.values()];
   await Promise.all(
-    left.map(async ({ attempt, abandon }) => abandon(await settler.giveBack(attempt, 0, 'shutdown'))),
+    left.map(({ attempt, abandon }) =>
+      settler.giveBack(attempt, 0, 'shutdown').then(abandon, () => {
+        // A store that fails: the record still says `running`, and the next start takes it over.
+        abandon('done');
+      }),
+    ),
   );
 }
 

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { ProtocolError } from '../errors/index.ts';
 import { createSqliteDispatcher, startSweeper, startWorker } from '../jobs/index.ts';
+import { JOB_LIMITS } from '../limits.ts';
 import { openSqliteStore, type SqliteStore } from '../store/index.ts';
 import { jobTools } from './built-in/jobs.ts';
 import { serverIdentity } from './built-in/identity.ts';
@@ -84,8 +85,10 @@ async function assemble(store: SqliteStore, options: ResolvedOptions): Promise<S
     while (running.size > 0 && performance.now() < endMs) await new Promise((wake) => setTimeout(wake, 10));
     for (const interrupt of running) interrupt();
     await Promise.all([jobsEnded, sweeper.stop()]);
-    // Replies that were on their way when the last call ended.
-    while (pipeline.inFlight > 0) await new Promise((wake) => setTimeout(wake, 5));
+    // Replies that were on their way when the last call ended; a policy that never answers is not waited for.
+    const lastMs = performance.now() + JOB_LIMITS.abortGraceMs;
+    while (pipeline.inFlight > 0 && performance.now() < lastMs)
+      await new Promise((wake) => setTimeout(wake, 5));
   }
 
   let closed: Promise<void> | null = null;
@@ -112,7 +115,7 @@ async function assemble(store: SqliteStore, options: ResolvedOptions): Promise<S
       return credential;
     },
     close() {
-      closed ??= drain().then(() => {
+      closed ??= drain().finally(() => {
         keyRing.stop();
         return store.close();
       });

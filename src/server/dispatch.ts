@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { ProtocolError } from '../errors/index.ts';
+import { type Code, ProtocolError } from '../errors/index.ts';
 import type { Dispatcher } from '../jobs/index.ts';
 import { type MessageLimits, SERVER_LIMITS } from '../limits.ts';
 import { newJobId, type NewRequest, type Outcome, type RecordStore } from '../store/index.ts';
@@ -69,6 +69,9 @@ async function acceptJob(
   return accepted(id);
 }
 
+/** Codes by which a tool says that it has done nothing. */
+const NOTHING_DONE: ReadonlySet<Code> = new Set(['busy', 'rate_limited'] as const);
+
 /** A direct tool whose second run would do harm: its outcome is recorded and given to every retry (§5). */
 async function runOnce(
   tool: Tool,
@@ -84,7 +87,7 @@ async function runOnce(
   const known = await requests.claim(request);
   if (known !== null) return outcomeOf(known, request.digest, nowMs);
   const settled = await runDirect(tool, args, call, context);
-  if (!settled.ok && settled.retryable && settled.error.code !== 'internal') {
+  if (!settled.ok && NOTHING_DONE.has(settled.error.code)) {
     // The tool itself asks to come back later: the retry must find the way free.
     await requests.release(client_id, request_id);
     throw settled.error;
@@ -131,6 +134,7 @@ function limit(
 ): Promise<Settled> {
   return new Promise((resolve) => {
     const stop = (error: ProtocolError) => {
+      running.delete(interrupt);
       controller.abort(error);
       resolve({ ok: false, error, retryable: false });
     };

@@ -9,7 +9,7 @@ import {
 import { isTool, type Logger, type Tool } from '../tools/index.ts';
 import type { Policy } from './authorize.ts';
 import { BUILT_IN_NAMES } from './built-in/names.ts';
-import { stderrLog } from './log.ts';
+import { stderrLog, unfailing } from './log.ts';
 
 /** What a server is made of. Everything but the tools has a default. */
 export interface ServerOptions {
@@ -81,6 +81,7 @@ const BOUNDS = {
  */
 export function resolveOptions(options: ServerOptions): ResolvedOptions {
   const { tools, store = 'sqlite:.waybill', serverId } = options;
+  refuseUnknown(options, [...NAMES, ...Object.keys(NUMBERS)], 'createServer');
   if (!Array.isArray(tools) || !tools.every(isTool)) {
     throw new TypeError('tools must be an array of what defineTool returns');
   }
@@ -95,9 +96,9 @@ export function resolveOptions(options: ServerOptions): ResolvedOptions {
     dir,
     serverId,
     policy: options.policy ?? null,
-    log: options.log ?? stderrLog,
-    window: resolveNumbers(TIME_WINDOW, options.window),
-    messageLimits: resolveNumbers(MESSAGE_LIMITS, options.messageLimits),
+    log: unfailing(options.log ?? stderrLog),
+    window: resolveGroup(TIME_WINDOW, options.window, 'window'),
+    messageLimits: resolveGroup(MESSAGE_LIMITS, options.messageLimits, 'messageLimits'),
     ...resolveNumbers(NUMBERS, options),
     now: options.now ?? Date.now,
   });
@@ -122,6 +123,18 @@ const NUMBERS = {
   leaseMs: JOB_LIMITS.leaseMs as number,
   drainMs: JOB_LIMITS.drainMs as number,
 };
+
+const NAMES = ['tools', 'store', 'serverId', 'policy', 'log', 'window', 'messageLimits', 'now'];
+
+function refuseUnknown(given: object, known: readonly string[], where: string): void {
+  const unknown = Object.keys(given).find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new TypeError(`${where}: there is no option ${JSON.stringify(unknown)}`);
+}
+
+function resolveGroup<T extends object>(defaults: T, given: Partial<T> = {}, where: string): T {
+  refuseUnknown(given, Object.keys(defaults), where);
+  return resolveNumbers(defaults, given);
+}
 
 /** Defaults with what was given in their place. */
 function resolveNumbers<T extends object>(defaults: T, given: Partial<T> = {}): T {

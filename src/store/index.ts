@@ -6,6 +6,7 @@ export {
   isTerminal,
   type JobEnd,
   type JobRecord,
+  type JobSummary,
   type NewJob,
   type NewRequest,
   type Outcome,

@@ -110,6 +110,9 @@ export interface JobRecord {
   readonly updatedMs: number;
 }
 
+/** A job in a list: without its result, and without the `partial` of its progress. */
+export type JobSummary = Omit<JobRecord, 'result'>;
+
 export interface NewJob {
   readonly id: string;
   readonly request: NewRequest;
@@ -170,7 +173,7 @@ export interface JobRecords {
   create(job: NewJob): Promise<RequestRecord | null>;
   get(id: string): Promise<JobRecord | null>;
   /** Newest first. */
-  list(query: JobQuery): Promise<readonly JobRecord[]>;
+  list(query: JobQuery): Promise<readonly JobSummary[]>;
   /** Starts an attempt under a new fence; `null` when the job is unknown or terminal. */
   begin(id: string, nowMs: number): Promise<Attempt | null>;
   /** `false`: the fence is lost; stop. */

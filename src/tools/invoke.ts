@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { factsOf, ProtocolError, ToolError } from '../errors/index.ts';
+import { type Code, factsOf, ProtocolError, ToolError } from '../errors/index.ts';
 import { TOOL_LIMITS } from '../limits.ts';
 import type { ToolContext } from './context.ts';
 import type { Tool } from './define-tool.ts';
@@ -38,15 +38,19 @@ export function invoke(tool: Tool, args: unknown, context: ToolContext): Settled
   try {
     // parseArgs returned these arguments from this tool's own input schema.
     const returned = tool.run(args as never, context);
-    const checked =
-      returned instanceof Promise
-        ? returned.then((value) => check(tool.output, value))
-        : check(tool.output, returned);
+    const checked = isThenable(returned)
+      ? Promise.resolve(returned).then((value) => check(tool.output, value))
+      : check(tool.output, returned);
     if (!(checked instanceof Promise)) return succeed(checked);
     return checked.then(succeed).catch((error: unknown) => settleError(error, tool, context));
   } catch (error) {
     return settleError(error, tool, context);
   }
+}
+
+/** Promises, and what only behaves like them: query builders, promises of another realm. */
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
 function succeed(checked: Checked<unknown>): Settled {
@@ -58,12 +62,28 @@ function succeed(checked: Checked<unknown>): Settled {
   return { ok: true, result: checked.value as Readonly<Record<string, unknown>> };
 }
 
+/**
+ * Codes that a tool may answer with. The others speak of messages, not of tools: a tool that calls another
+ * server and passes its `stale` or `in_progress` on would say it of our own.
+ */
+const MAY_THROW: ReadonlySet<Code> = new Set([
+  'forbidden',
+  'invalid_args',
+  'not_found',
+  'rate_limited',
+  'busy',
+  'deadline_exceeded',
+  'cancelled',
+  'job_failed',
+  'internal',
+] as const);
+
 function settleError(error: unknown, tool: Tool, { signal, log, clientId, requestId }: ToolContext): Settled {
   // The reason for the abort is ours and says more than the AbortError that the tool made of it.
   if (signal.aborted && signal.reason instanceof ProtocolError) {
     return { ok: false, error: signal.reason, retryable: false };
   }
-  if (error instanceof ProtocolError) {
+  if (error instanceof ProtocolError && MAY_THROW.has(error.code)) {
     const { code, result } = error;
     const shown = new ProtocolError(code, sendable(error.message), result);
     return { ok: false, error: shown, retryable: factsOf(code).retryable };

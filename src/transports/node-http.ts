@@ -36,19 +36,19 @@ export interface Listener {
 /**
  * Serves over HTTP with node:http (docs/protocol.md §9).
  *
- * @throws SetupError when the address cannot be had; RangeError for a wrong port
+ * @throws SetupError when the address cannot be had; TypeError, RangeError for wrong options
  */
 export async function listen(server: Endpoint, options: ListenOptions = {}): Promise<Listener> {
   const { host = '127.0.0.1', port = 0 } = options;
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new RangeError('port must be from 0 to 65535');
-  const maxHeldBytes = options.maxHeldBytes ?? HTTP_LIMITS.maxHeldBytes;
-  const calls: Calls = { open: 0, heldBytes: 0, maxHeldBytes };
+  const limits = resolveLimits(options);
+  const calls: Calls = { open: 0, heldBytes: 0, maxHeldBytes: limits.maxHeldBytes };
   const http = createHttpServer(
     {
-      headersTimeout: options.headersTimeoutMs ?? HTTP_LIMITS.headersTimeoutMs,
-      requestTimeout: options.requestTimeoutMs ?? HTTP_LIMITS.requestTimeoutMs,
-      keepAliveTimeout: options.keepAliveTimeoutMs ?? HTTP_LIMITS.keepAliveTimeoutMs,
+      headersTimeout: limits.headersTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      keepAliveTimeout: limits.keepAliveTimeoutMs,
       // How often the two times above are looked at.
       connectionsCheckingInterval: HTTP_LIMITS.checkIntervalMs,
       maxHeaderSize: HTTP_LIMITS.maxHeaderBytes,
@@ -56,7 +56,7 @@ export async function listen(server: Endpoint, options: ListenOptions = {}): Pro
     },
     (request, response) => serve(server, calls, request, response),
   );
-  http.maxConnections = options.maxConnections ?? HTTP_LIMITS.maxConnections;
+  http.maxConnections = limits.maxConnections;
   http.maxHeadersCount = HTTP_LIMITS.maxHeaders;
   await bind(http, host, port);
   // A TCP server that listens has an AddressInfo.
@@ -68,6 +68,30 @@ export async function listen(server: Endpoint, options: ListenOptions = {}): Pro
     url: `http://${name}:${address.port}${CALL_PATH}`,
     close: () => closeHttp(http, calls),
   };
+}
+
+const SETTABLE = [
+  'maxConnections',
+  'maxHeldBytes',
+  'headersTimeoutMs',
+  'requestTimeoutMs',
+  'keepAliveTimeoutMs',
+] as const;
+
+/** @throws TypeError, RangeError; none of them can be switched off, which 0 would do in node:http */
+function resolveLimits(options: ListenOptions): Record<(typeof SETTABLE)[number], number> {
+  const names: readonly string[] = ['host', 'port', ...SETTABLE];
+  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  if (unknown !== undefined) throw new TypeError(`listen: there is no option ${JSON.stringify(unknown)}`);
+  // All of these names are in the table.
+  const limits = { ...HTTP_LIMITS } as Record<(typeof SETTABLE)[number], number>;
+  for (const name of SETTABLE) {
+    const value = options[name] ?? limits[name];
+    if (!Number.isSafeInteger(value) || value < 1)
+      throw new RangeError(`${name} must be an integer from 1 up`);
+    limits[name] = value;
+  }
+  return limits;
 }
 
 function bind(http: HttpServer, host: string, port: number): Promise<void> {
@@ -143,16 +167,17 @@ function receive(server: Endpoint, calls: Calls, request: IncomingMessage, respo
   if (declared > maxMessageBytes) return refuse(server, request, response, tooLarge(maxMessageBytes));
   const chunks: Buffer[] = [];
   let length = 0;
-  const hold = holder(calls, request);
+  const held = holdBytes(calls, request);
   request.on('data', (chunk: Buffer) => {
     length += chunk.length;
     if (length > maxMessageBytes) {
-      request.removeAllListeners();
+      request.removeAllListeners('data').removeAllListeners('end');
+      held.release();
       return refuse(server, request, response, tooLarge(maxMessageBytes));
     }
     chunks.push(chunk);
     // Most bodies come whole, and are not held.
-    if (length !== declared && !hold(chunk.length)) turnAway(request, response);
+    if (length !== declared && !held.add(chunk.length)) turnAway(request, response);
     return undefined;
   });
   request.on('end', () => {
@@ -167,13 +192,20 @@ function receive(server: Endpoint, calls: Calls, request: IncomingMessage, respo
 }
 
 /** Counts what a body that has not ended takes; `false`: all of them together take too much. */
-function holder(calls: Calls, request: IncomingMessage): (bytes: number) => boolean {
+function holdBytes(calls: Calls, request: IncomingMessage) {
   let held = 0;
-  return (bytes) => {
-    if (held === 0) request.once('close', () => void (calls.heldBytes -= held));
-    held += bytes;
-    calls.heldBytes += bytes;
-    return calls.heldBytes <= calls.maxHeldBytes;
+  const release = (): void => {
+    calls.heldBytes -= held;
+    held = 0;
+  };
+  return {
+    release,
+    add(bytes: number): boolean {
+      if (held === 0) request.once('close', release);
+      held += bytes;
+      calls.heldBytes += bytes;
+      return calls.heldBytes <= calls.maxHeldBytes;
+    },
   };
 }
 

@@ -129,20 +129,28 @@ describe('waybill call', () => {
     for (const [name, credential] of Object.entries({ stranger, liar })) {
       writeFileSync(join(cwd, `${name}.json`), JSON.stringify(credential), { mode: 0o600 });
     }
-    const [down, foreign, late, unknown, unverified] = await Promise.all([
+    const none = createServer((_request, response) => response.writeHead(404).end()).listen(0, '127.0.0.1');
+    onTestFinished(() => void none.close());
+    await new Promise((resolve) => none.once('listening', resolve));
+    const nonePort = (none.address() as { port: number }).port;
+    const [down, foreign, late, unknown, unverified, missing, stranded] = await Promise.all([
       run('call batch_sum {"numbers":[1]} --url http://127.0.0.1:1/call --timeout-ms 5000'),
       run(`tools --url http://127.0.0.1:${port}/`),
       run('call start_long_task {"seconds":1} --timeout-ms 1 --json --request-id mine'),
       run('tools', { env: { WAYBILL_CREDENTIAL: 'stranger.json' } }),
       run('tools', { env: { WAYBILL_CREDENTIAL: 'liar.json' } }),
+      run(`call batch_sum {} --timeout-ms 2000 --url http://127.0.0.1:${nonePort}/`),
+      run('call batch_sum {"numbers":[1]}', { env: { WAYBILL_CREDENTIAL: 'stranger.json' } }),
     ]);
-    for (const { code, stderr } of [down, foreign, unknown, unverified]) {
+    for (const { code, stderr } of [down, foreign, unknown, unverified, missing, stranded]) {
       expect(code).toBe(3);
       expect(stderr).toMatch(/^waybill: [^\n]+\n$/);
     }
     expect(down.stderr).toMatch(/is the server running there\?.*add --request-id [0-9a-f-]{36}\n$/);
     expect(foreign.stderr).toMatch(/the reply is no message of the protocol/);
     expect(unknown.stderr).toMatch(/bad_signature.*is this the credential that the server knows\?/);
+    expect(missing.stderr).toMatch(/HTTP 404 .*: is the address right\?\n$/);
+    expect(stranded.stderr).toMatch(/is this the credential that the server knows\?\n$/);
     expect(unverified.stderr).toMatch(/the signature of the reply is wrong/);
     expect(late).toMatchObject({ code: 3, stderr: '' });
     expect(JSON.parse(late.stdout)).toEqual({
@@ -271,7 +279,9 @@ const hasScript = String(spawnSync('script', ['--version']).stdout).includes('ut
 describe.skipIf(!hasScript)('on a terminal (script of util-linux makes one)', () => {
   const onTerminal = (command: string, env: Record<string, string> = {}) =>
     new Promise<string>((resolve) => {
-      const all = { ...process.env, TERM: 'xterm-256color', NODE: process.execPath, MAIN, ...env };
+      // With CI, node shows no colours.
+      const { CI: _ci, ...inherited } = process.env;
+      const all = { ...inherited, TERM: 'xterm-256color', NODE: process.execPath, MAIN, ...env };
       const line = `stty cols 80; "$NODE" "$MAIN" ${command} --credential alice.json`;
       execFile('script', ['-qec', line, '/dev/null'], { cwd, env: all }, (_error, stdout) => resolve(stdout));
     });

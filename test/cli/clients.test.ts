@@ -47,6 +47,14 @@ describe('waybill clients add', () => {
     });
   });
 
+  test('--out says where the client will look for the server', async () => {
+    const url = 'https://acme.example/call';
+    const args = ['clients', 'add', 'a', '--server-id', 'acme', '--url', url, '--out', 'a.json'];
+    expect((await waybill(args, { cwd: tempFolder() })).stdout).toBe(
+      `a.json is the credential of client a for server acme at ${url}\n`,
+    );
+  });
+
   test('takes two secrets of the operator’s own, without the line feed at the end of their files', async () => {
     const cwd = tempFolder();
     const secrets = { request: 'Zq3-vV8_kL2.xN7+tB5/rM9=wJ4~hG6*', response: ' pass phrase\twith spaces ' };

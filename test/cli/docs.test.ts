@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
-import { EXITS } from '../../src/cli/exits.ts';
+import { EXITS, OWN_CODES } from '../../src/cli/exits.ts';
 import { createProgram } from '../../src/cli/program.ts';
+import { tempFolder } from '../support/temp.ts';
+import { waybill } from './waybill.ts';
 
 /** docs/reference/cli.md and the program say the same. */
 const DOCS = readFileSync(new URL('../../docs/reference/cli.md', import.meta.url), 'utf8');
@@ -62,6 +64,11 @@ describe('docs/reference/cli.md', () => {
     expect(table).toEqual(Object.values(EXITS).map(({ exitCode, meaning }) => [`\`${exitCode}\``, meaning]));
   });
 
+  test('has the codes that a failure has beside those of the protocol, no others', () => {
+    const documented = rows(section('## Failure codes'), '`').map(([code]) => code);
+    expect(documented).toEqual(OWN_CODES.map((code) => `\`${code}\``));
+  });
+
   test('has a section for every verb, no others', () => {
     const headings = [...DOCS.matchAll(/^### `(waybill [^`]*)`$/gm)].map(([, path]) => path);
     expect(headings).toEqual(LEAVES.map(({ path }) => path));
@@ -91,6 +98,16 @@ describe('docs/reference/cli.md', () => {
 });
 
 describe('the help', () => {
+  test('of a verb is the same by "help" and by "--help", also within a group', async () => {
+    const cwd = tempFolder();
+    const [verb, flag, root] = await Promise.all(
+      ['help clients add', 'clients add --help', 'help'].map((line) => waybill(line.split(' '), { cwd })),
+    );
+    expect(verb?.stdout).toMatch(/^Usage: waybill clients add /);
+    expect(verb).toEqual(flag);
+    expect(root?.stdout).toMatch(/^Usage: waybill \[options\]/);
+  });
+
   test.each(LEAVES)('of $path has examples that the program takes', async ({ command }) => {
     let help = '';
     command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();

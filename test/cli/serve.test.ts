@@ -166,6 +166,25 @@ describe('waybill serve', () => {
   });
 });
 
+test('what a module logs to the console goes to stderr: stdout holds the messages of --stdio alone', async () => {
+  const cwd = tempFolder();
+  writeFileSync(
+    join(cwd, 'tools.mjs'),
+    `${USE} console.log('while loaded');
+    export default defineTool({
+      name: 'talks', description: 'd', input: z.object({}), output: z.object({}),
+      run: () => { console.info('while called'); console.debug('debug'); return {}; },
+    });`,
+  );
+  await waybill(['clients', 'add', 'alice', '--out', 'alice.json'], { cwd });
+  const credential = JSON.parse(readFileSync(join(cwd, 'alice.json'), 'utf8'));
+  const stdin = `${String(request(credential, 'talks', {}, { ts_ms: Date.now() }))}\n`;
+  const { code, stdout, stderr } = await waybill(['serve', 'tools.mjs', '--stdio'], { cwd, stdin });
+  expect(code).toBe(0);
+  expect(verifiedReply(stdout.trimEnd(), credential)).toMatchObject({ status: 'ok' });
+  expect(stderr.match(/^(while loaded|while called|debug)$/gm)).toHaveLength(3);
+});
+
 describe('a server that dies', () => {
   test('of a fault in its module says so in one line, with exit code 3', async () => {
     const cwd = tempFolder();

@@ -27,6 +27,8 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
     await assertAllRefused(tempFolder(), [
       [[], /name what to do: demo, serve, clients, call, jobs, tools; see "waybill --help"/],
       [['surf'], /unknown command 'surf'/],
+      [['help', 'surf'], /unknown command 'surf'; see "waybill --help"/],
+      [['help', 'clients', 'surf'], /unknown command 'surf'; see "waybill clients --help"/],
       [['clients'], /name what to do: add, list; see "waybill clients --help"/],
       [['jobs', 'ge'], /unknown command 'ge' \(Did you mean get\?\); see "waybill jobs --help"/],
       [
@@ -42,14 +44,18 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
       [['serve', '--stdio', '--port', '1'], /--stdio leaves no use for --port/],
       [['serve'], /'99999' from env 'WAYBILL_PORT' is invalid/, { env: { WAYBILL_PORT: '99999' } }],
       [['clients', 'add'], /missing required argument 'id'; see "waybill clients add --help"/],
-      [['clients', 'add', 'no spaces'], /must be 1-128 of A-Z/],
+      [['clients', 'add', 'no spaces'], /^waybill: id 'no spaces' must be 1-128 of A-Z/],
       [['clients', 'add', 'a', '--url', 'ftp://x'], /--url must be an http\(s\) URL/],
       [['clients', 'list'], /\.waybill holds no data of a server: name its folder with --data/],
       [
         ['call', 'batch_sum'],
         /required option '--credential <file>' not specified; see "waybill call --help"/,
       ],
-      [['call', 'not a tool', '--credential', 'x'], /must be 1-128 of A-Z/],
+      [
+        ['tools', '--credentail', 'f.json'],
+        /unknown option '--credentail' \(Did you mean --credential\?\); see "waybill tools --help"/,
+      ],
+      [['call', 'not a tool', '--credential', 'x'], /^waybill: tool 'not a tool' must be 1-128 of A-Z/],
       [['jobs', 'list', '--status', 'lost', '--credential', 'x'], /Allowed choices are queued, running/],
       [['jobs', 'list', '--limit', '0', '--credential', 'x'], /whole number from 1/],
       [['tools', '--timeout-ms', '0', '--credential', 'x'], /whole number from 1/],
@@ -72,6 +78,10 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
       'throws.js': `throw new Error('no\\ndatabase')`,
       'syntax.ts': 'export default [',
       'imports.ts': `import './nowhere.ts'; export default [];`,
+      'package.ts': `import 'nowhere'; export default [];`,
+      'tools.py': 'tools = []',
+      'hang.mjs': 'await new Promise(() => {});',
+      'exit.mjs': 'process.exit(0);',
       'nothing.ts': 'export const tools = [];',
       'empty.ts': 'export default [];',
       'others.mjs': `export default [{ name: 'x', run() {} }];`,
@@ -84,10 +94,26 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
     await assertAllRefused(cwd, [
       [['serve', 'missing.ts'], /there is no module missing\.ts: name a JavaScript or TypeScript file/],
       [['serve', 'throws.js'], /module throws\.js cannot be loaded: no database$/m],
-      [['serve', 'syntax.ts'], /module syntax\.ts cannot be loaded: .*syntax\.ts:1:\d+/],
-      [['serve', 'imports.ts'], /module imports\.ts cannot be loaded: .*nowhere\.ts/],
+      [['serve', 'syntax.ts'], /module syntax\.ts cannot be loaded: .* at \S+syntax\.ts:1:\d+$/m],
+      [
+        ['serve', 'imports.ts'],
+        /module imports\.ts cannot be loaded: cannot find '\.\/nowhere\.ts': correct the import$/m,
+      ],
+      [
+        ['serve', 'package.ts'],
+        /cannot find 'nowhere': install it beside the module, or correct the import$/m,
+      ],
+      [['serve', 'tools.py'], /module tools\.py cannot be loaded: name a \.js, \.mjs, \.cjs or \.ts file/],
+      [
+        ['serve', 'hang.mjs'],
+        /module hang\.mjs never finished loading: it awaits something that does not come/,
+      ],
+      [
+        ['serve', 'exit.mjs'],
+        /module exit\.mjs ended the process while it was loaded: take process\.exit out of it/,
+      ],
       [['serve', 'nothing.ts'], /must default-export what defineTool returns/],
-      [['serve', 'empty.ts'], /must default-export what defineTool returns/],
+      [['serve', 'empty.ts'], /module empty\.ts exports no tool: /],
       [['serve', 'others.mjs'], /must default-export what defineTool returns/],
       [['serve', 'twice.ts'], /module twice\.ts has two tools named a: rename one/],
       [
@@ -95,14 +121,14 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
         /has a tool named poll_job, as every server has already: choose another name/,
       ],
       [['serve', 'wrong.ts'], /cannot be loaded: tool "not a name": name must be 1-128/],
-      [['serve', '.'], /module \. cannot be loaded/],
+      [['serve', '.'], /\. is a folder: name a JavaScript or TypeScript file/],
     ]);
   });
 
   test('data directories that cannot be written', async () => {
     const cwd = tempFolder();
     writeFileSync(join(cwd, 'file'), '');
-    const message = /cannot make the data directory .*; choose another --data/;
+    const message = /(cannot make the data directory .*|file is a file, not a folder); choose another --data/;
     await assertAllRefused(
       cwd,
       ['file', 'file/below', '/proc/waybill', '/proc/waybill/below'].flatMap((data) => [
@@ -268,6 +294,7 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
       [call('{"pin":"1234"'), /the arguments are not JSON \(at .*\): give one object/],
       [call('[1]'), /the arguments are not a JSON object/],
       [call('-'), /the arguments are not a JSON object/, { stdin: '7' }],
+      [call('{"a":{"b":1,"\\u0062":2}}'), /the arguments name a member twice: give each name once/],
       [call('{"a":1e999}'), /^waybill: args\.a: /],
       [call('{"__proto__":1}'), /^waybill: args\.__proto__: /],
       [call('{}', '--request-id', 'with space'), /must be 1-128 visible ASCII characters/],
@@ -280,19 +307,26 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
 describe('a failure', () => {
   test('is one JSON document on stdout with --json, and nothing on stderr', async () => {
     const cwd = tempFolder();
-    const lines = [
-      'serve --json --bad',
-      'serve missing.ts --json',
-      'clients list --json',
-      'tools --json',
-      '--json',
-    ];
-    const ended = await Promise.all(lines.map((line) => waybill(line.split(' '), { cwd })));
-    for (const { code, stdout, stderr } of ended) {
+    writeFileSync(join(cwd, 'hang.mjs'), 'await new Promise(() => {});');
+    await waybill(['clients', 'add', 'taken', '--data', 'd', '--out', 'c.json'], { cwd });
+    const codes = {
+      'serve --json --bad': 'usage',
+      'serve missing.ts --json': 'setup',
+      'serve hang.mjs --json': 'setup',
+      'clients list --json': 'setup',
+      'clients add taken --data d --json': 'setup',
+      'call batch_sum {"numbers" --credential c.json --json': 'usage',
+      'tools --json': 'usage',
+      'tools --json --bad': 'usage',
+      '--json': 'usage',
+    };
+    const ended = await Promise.all(Object.keys(codes).map((line) => waybill(line.split(' '), { cwd })));
+    for (const [i, expected] of Object.values(codes).entries()) {
+      const { code, stdout, stderr } = at(ended, i);
       expect({ code, stderr }).toEqual({ code: 2, stderr: '' });
       expect(stdout).toMatch(/^[^\n]+\n$/);
       expect(JSON.parse(stdout)).toEqual({
-        error: { code: expect.stringMatching(/^(usage|setup)$/), message: expect.any(String), result: null },
+        error: { code: expected, message: expect.any(String), result: null },
       });
     }
   });

@@ -47,7 +47,10 @@ describe('examples/quickstart', () => {
     );
     const add = ['clients', 'add', 'alice', '--server-id', 'acme', '--data', './data', '--out', 'alice.json'];
     const added = await startNode([main, ...add, '--url', url], cwd).ended;
-    expect((added.stdout + added.stderr).trim()).toBe(shown(`npx waybill ${add.join(' ')}`));
+    const shownUrl = 'http://127.0.0.1:8080/call';
+    expect((added.stdout + added.stderr).replace(url, shownUrl).trim()).toBe(
+      shown(`npx waybill ${add.join(' ')}`),
+    );
     expect((await startNode(['client.mjs'], cwd).ended).stdout.replace(/ $/gm, '').trim()).toBe(
       shown('node client.mjs'),
     );

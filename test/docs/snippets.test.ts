@@ -27,12 +27,11 @@ const SNIPPETS: Snippet[] = PAGES.flatMap((page) => {
 
 /** What the fragments of the guides take for granted. */
 const PRELUDE = `
-import { ProtocolError, ToolError } from 'waybill';
-import { ClientError, type Client, createClient as create } from 'waybill/client';
+import type { Client } from 'waybill/client';
 declare const text: string;
 declare const client: Client;
 declare function fragment(work: () => unknown): void;
-export { ClientError, client, create, ProtocolError, text, ToolError };
+export { client, text };
 `;
 
 describe('code in README.md and docs/guides', () => {

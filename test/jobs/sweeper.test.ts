@@ -1,4 +1,4 @@
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { startSweeper } from '../../src/jobs/index.ts';
 import { JOB_LIMITS } from '../../src/limits.ts';
 import type { RecordStore } from '../../src/store/index.ts';
@@ -116,7 +116,9 @@ describe('the sweeper', () => {
     await workshop.store.jobs.create(job);
     clock.nowMs += 1;
     expect((await workshop.ended(job.id)).state).toBe('expired');
-    expect(log.complaints.map(({ message }) => message)).toEqual(['sweep failed', 'sweep failed']);
+    await vi.waitFor(() =>
+      expect(log.complaints.map(({ message }) => message)).toEqual(['sweep failed', 'sweep failed']),
+    );
   });
 
   test('has stopped when its last sweep has ended', async () => {

@@ -244,6 +244,28 @@ describe('progress', () => {
     stay.open();
   });
 
+  test('is written at most once in its interval over many turns', async () => {
+    const busy = tool('busy', async (_args, { progress }) => {
+      for (let completed = 1; completed <= 200; completed++) {
+        progress({ completed });
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      return {};
+    });
+    const workshop = openWorkshop([busy]);
+    let changes = 0;
+    workshop.store.jobs.onChange((_id, state) => {
+      if (state === 'running') changes++;
+    });
+    const start = performance.now();
+    const { progress } = await workshop.ended(await workshop.submit('busy'));
+    const intervals = (performance.now() - start) / JOB_LIMITS.progressIntervalMs;
+    // Its begin, its first progress, one for each interval, and the last.
+    expect(changes).toBeLessThanOrEqual(intervals + 3);
+    expect(changes).toBeGreaterThan(2);
+    expect(progress).toEqual({ completed: 200 });
+  });
+
   test.each([
     ['succeeds', () => ({})],
     [
@@ -441,3 +463,21 @@ async function reread({ dir }: Workshop, id: string): Promise<JobRecord> {
   const again = openWorkshop([], { dir });
   return again.job(id);
 }
+
+describe('a deadline that passed before a job could start', () => {
+  test('ends the job as expired; its tool is not run', async () => {
+    const clock = createTestClock();
+    let runs = 0;
+    const count = tool('count', () => {
+      runs++;
+      return {};
+    });
+    const { submit, ended } = openWorkshop([count], { now: clock.now });
+    const id = await submit('count', { deadlineMs: clock.nowMs });
+    expect(await ended(id)).toMatchObject({
+      state: 'expired',
+      error: expect.stringMatching(/^deadline_exceeded: /),
+    });
+    expect(runs).toBe(0);
+  });
+});

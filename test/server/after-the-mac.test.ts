@@ -5,7 +5,7 @@ import { MESSAGE_LIMITS } from '../../src/limits.ts';
 import { defineTool } from '../../src/tools/index.ts';
 import type { JsonObject } from '../../src/wire/index.ts';
 import { gate } from '../support/gate.ts';
-import { codeOf, readTool, startServer } from '../support/server.ts';
+import { anyTool, codeOf, readTool, startServer } from '../support/server.ts';
 import { unsignedReply, verifiedReply } from '../support/signing.ts';
 
 const ERROR_ID = /error id ([0-9a-f-]{36})$/;
@@ -191,20 +191,38 @@ describe('what a tool says in words', () => {
       signed && code !== 'job_failed' ? [[code, httpStatus] as const] : [],
     ),
   )('a refusal with the code %s goes out with HTTP status %i', async (code, status) => {
-    const refuse = readTool('refuse', () => {
+    const policy = () => {
       // A code of the table above.
-      throw new ProtocolError(code as keyof typeof CODES, 'as the tool says', { hint: 1 });
-    });
-    const peer = await startServer({ tools: [refuse] });
+      throw new ProtocolError(code as keyof typeof CODES, 'as the policy says', { hint: 1 });
+    };
+    const peer = await startServer({ tools: [readTool('refuse', () => ({}))], policy });
     const { body, httpStatus } = await peer.send(peer.request('refuse'));
     expect(httpStatus).toBe(status);
     expect(verifiedReply(body, peer.credential)).toMatchObject({
       ok: false,
       status: 'error',
-      error: `${code}: as the tool says`,
+      error: `${code}: as the policy says`,
       result: { hint: 1 },
     });
   });
+
+  test.each(['stale', 'in_progress', 'replayed', 'bad_signature'] as const)(
+    'a tool cannot say %s, which speaks of messages: it is internal, and the log has the rest',
+    async (code) => {
+      let runs = 0;
+      const passOn = anyTool('pass_on', () => {
+        runs++;
+        throw new ProtocolError(code, 'from another server');
+      });
+      const peer = await startServer({ tools: [passOn] });
+      const request_id = `call-${code}`;
+      for (let retry = 0; retry < 3; retry++) {
+        const reply = await peer.call('pass_on', {}, { request_id });
+        expect(reply.error).toMatch(/^internal: the tool failed; error id /);
+      }
+      expect(runs).toBe(1);
+    },
+  );
 });
 
 describe('the policy', () => {

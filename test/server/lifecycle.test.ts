@@ -108,3 +108,33 @@ describe.skipIf(!canLimitFiles)('a disk that is full', () => {
     expect((await peer.call('pay', {}, { request_id: 'pay-1' })).result).toEqual({ run: 1 });
   });
 });
+
+describe('what a tool, a policy or a log does wrong', () => {
+  test('a thrown value that no log can print does no harm', async () => {
+    const thrown: Record<string, unknown> = { count: 1n };
+    thrown['self'] = thrown;
+    const odd = anyTool('odd', () => Promise.reject(thrown));
+    const printed: unknown[] = [];
+    const log = {
+      debug() {},
+      info() {},
+      warn() {},
+      error(fields: object) {
+        printed.push(JSON.stringify(fields));
+      },
+    };
+    const peer = await startServer({ tools: [odd], log });
+    expect((await peer.call('odd')).error).toMatch(/^internal: the tool failed; error id /);
+    expect(printed).toEqual([]);
+    expect((await peer.call('server_identity')).ok).toBe(true);
+  });
+
+  test('a policy that never answers does not keep the server from closing', async () => {
+    const peer = await startServer({ policy: () => new Promise(() => {}) });
+    void peer.call('server_identity');
+    await new Promise(setImmediate);
+    await peer.close();
+    const next = await startServer({ dir: peer.dir, credential: peer.credential });
+    expect((await next.call('server_identity')).ok).toBe(true);
+  });
+});

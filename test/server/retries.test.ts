@@ -41,6 +41,19 @@ describe('§5 a retry of a direct tool that is not repeatable', () => {
     expect(runs).toBe(1);
   });
 
+  test('is answered, or told of its conflict, before the policy is asked and the arguments are looked at', async () => {
+    let allowed = true;
+    const policy = () => {
+      if (!allowed) throw new ProtocolError('forbidden', 'not any more');
+    };
+    const peer = await startServer({ tools: [anyTool('pay', () => ({ paid: true }))], policy });
+    await peer.call('pay', {}, ID);
+    allowed = false;
+    expect((await peer.call('pay', {}, ID)).result).toEqual({ paid: true });
+    expect(codeOf(await peer.call('pay', { n: 1 }, ID))).toBe('request_id_conflict');
+    expect(codeOf(await peer.call('pay', {}))).toBe('forbidden');
+  });
+
   test('in_progress while it runs, with when to come back', async () => {
     const stay = gate();
     const peer = await startServer({

@@ -221,6 +221,20 @@ describe('after a server that did not close', () => {
     await expect(nonces.claim('a', 'nonce-03', untilMs)).rejects.toMatchObject({ code: 'busy' });
   });
 
+  test('a power cut: a second start within the minute knows no more than the first', async () => {
+    const clock = createTestClock();
+    const dir = await runAndCrash(clock);
+    const bootMs = START_MS + 2_000;
+    clock.nowMs = START_MS + 10_000;
+    await openStore({ dir, now: clock.now, bootMs }).close();
+    clock.nowMs += 5_000;
+    const { nonces } = openStore({ dir, now: clock.now, bootMs });
+    await expect(nonces.claim('a', 'nonce-02', clock.nowMs)).rejects.toMatchObject({ code: 'busy' });
+    const afterMs = START_MS + 10_000 + maxFutureMs + 1;
+    clock.nowMs = afterMs;
+    expect(await nonces.claim('a', 'nonce-02', afterMs)).toBe(true);
+  });
+
   test('a power cut after a clean close costs nothing', async () => {
     const clock = createTestClock();
     const store = openStore({ now: clock.now, bootMs: START_MS - 1_000 });

@@ -6,6 +6,7 @@ import type {
   EndState,
   JobEnd,
   JobRecord,
+  JobSummary,
   JobState,
   Outcome,
   RecordStore,
@@ -564,7 +565,7 @@ function describeLists(open: Open): void {
   test('pages follow each other without gap or repetition, whatever ends meanwhile', async () => {
     const { jobs } = await open();
     const newestFirst = await createSome(jobs, 'agent-a', 10);
-    const found: JobRecord[] = [];
+    const found: JobSummary[] = [];
     for (;;) {
       const last = found.at(-1);
       const page = await jobs.list({ clientId: 'agent-a', limit: 3, ...(last && { after: last.id }) });

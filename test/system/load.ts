@@ -84,7 +84,8 @@ export function startLoad({ callers, url, seed }: Options): Load {
     const args = { text: `call ${requestId}`, busy_ms: chance(0.3) ? integer(1, 30) : 0 };
     const { message, code } = await ask(caller, 'append_line', args, requestId);
     if (message.ok) calls.set(requestId, { caller, args, result: message.result });
-    else if (code === 'in_progress') interrupted.add(requestId);
+    else if (code === 'in_progress' || (message.error ?? '').includes('was interrupted'))
+      interrupted.add(requestId);
     else throw new Error(`a call was refused: ${message.error}`);
   }
 

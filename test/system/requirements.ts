@@ -330,10 +330,7 @@ const BY_SECTION: Readonly<Record<string, Readonly<Record<string, readonly Test[
       ],
     ],
     'what ran when its process died is never run again: it is internal': [
-      [
-        RETRIES,
-        'one whose process died over it is internal from the restart on, and is never run again',
-      ],
+      [RETRIES, 'one whose process died over it is internal from the restart on, and is never run again'],
       [KILL, SURVIVES_KILL],
     ],
     'an honest retry may spell its args in another way': [

@@ -64,7 +64,17 @@ export function makeFolder(): Folder {
 
 /** Serves the tools of a module, or the example tools, from the data in the folder. */
 export async function startServer({ dir }: Folder, module: string | null = TOOLS): Promise<ServerProcess> {
-  const options = ['--server-id', SERVER_ID, '--data', dataFolder(dir), '--port', '0', '--json', '--drain-ms', '3000'];
+  const options = [
+    '--server-id',
+    SERVER_ID,
+    '--data',
+    dataFolder(dir),
+    '--port',
+    '0',
+    '--json',
+    '--drain-ms',
+    '3000',
+  ];
   const child = run(dir, ['serve', ...(module === null ? [] : [module]), ...options]);
   const exited = exitOf(child);
   atEnd(() => {

@@ -1,39 +1,29 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { MESSAGE_LIMITS } from '../../src/limits.ts';
 import { gate } from '../support/gate.ts';
 import { readTool, type TestServer } from '../support/server.ts';
 import { verifiedReply } from '../support/signing.ts';
-import { head, openConnection, post } from './raw-http.ts';
+import { head, openConnection, post, type RawConnection } from './raw-http.ts';
 import { echo, serve } from './served.ts';
 
 describe('a peer that is slow or silent or gone', () => {
-  const short = { headersTimeoutMs: 100, requestTimeoutMs: 200 };
-
-  test('slow headers are cut', async () => {
-    const { listener } = await serve(short);
-    const connection = openConnection(listener.port);
-    connection.write('POST /call HTTP/1.1\r\nhost: x\r\n');
-    const trickle = setInterval(() => connection.write('x-more: 1\r\n'), 50);
+  test('slow headers, a slow body and silence are cut', async () => {
+    const { peer, listener } = await serve({ headersTimeoutMs: 100, requestTimeoutMs: 200 });
+    const slowHeaders = openConnection(listener.port);
+    slowHeaders.write('POST /call HTTP/1.1\r\nhost: x\r\n');
+    const slowBody = openConnection(listener.port);
+    slowBody.write(post(peer.request('echo')).subarray(0, -20));
+    const trickle = setInterval(() => {
+      slowHeaders.write('x-more: 1\r\n');
+      slowBody.write(' ');
+    }, 150);
     onTestFinished(() => clearInterval(trickle));
-    expect((await connection.next())?.status).toBe(408);
-    await connection.closed;
-  });
-
-  test('a slow body is cut', async () => {
-    const { peer, listener } = await serve(short);
-    const connection = openConnection(listener.port);
-    connection.write(post(peer.request('echo')).subarray(0, -20));
-    const trickle = setInterval(() => connection.write(' '), 150);
-    onTestFinished(() => clearInterval(trickle));
-    expect((await connection.next())?.status).toBe(408);
-    await connection.closed;
+    const silent = openConnection(listener.port);
+    for (const connection of [slowHeaders, slowBody, silent]) {
+      expect((await connection.next())?.status).toBe(408);
+      await connection.closed;
+    }
     expect(peer.server.stats().nonces).toBe(0);
-  });
-
-  test('a connection that says nothing is cut', async () => {
-    const { listener } = await serve(short);
-    const connection = openConnection(listener.port);
-    expect((await connection.next())?.status ?? 408).toBe(408);
-    await connection.closed;
   });
 
   test('an idle connection is ended after its time', async () => {
@@ -111,6 +101,66 @@ describe('a peer that is slow or silent or gone', () => {
       return (await connection.next())?.status;
     };
     await expect.poll(isServed).toBe(200);
+  });
+});
+
+describe('bodies that have begun and not ended', () => {
+  /** A request in two pieces: the first holds `bytes` of its body. */
+  function split(peer: TestServer, bytes: number): readonly [Buffer, Buffer] {
+    const message = peer.request('echo', { text: 'x'.repeat(bytes) });
+    const all = post(message);
+    const cut = all.length - message.length + bytes;
+    return [all.subarray(0, cut), all.subarray(cut)];
+  }
+
+  test('hold no more memory than allowed: the next is turned away, and messages that come whole pass', async () => {
+    const { peer, listener } = await serve({ maxHeldBytes: 100_000 });
+    const [first, rest] = split(peer, 90_000);
+    const holding = openConnection(listener.port);
+    holding.write(first);
+    const isTurnedAway = async () => {
+      const next = openConnection(listener.port);
+      next.write(split(peer, 20_000)[0]);
+      // What is let in waits for its rest.
+      return Promise.race([next.next(), new Promise((resolve) => setTimeout(resolve, 200))]);
+    };
+    await expect.poll(isTurnedAway).toMatchObject({ status: 503, headers: { 'retry-after': '1' } });
+    const whole = openConnection(listener.port);
+    whole.write(post(peer.request('echo')));
+    expect((await whole.next())?.status).toBe(200);
+    holding.write(rest);
+    expect((await holding.next())?.status).toBe(200);
+  });
+
+  test.each([
+    ['were answered', 200, (connection: RawConnection, rest: Buffer) => connection.write(rest)],
+    ['broke off', undefined, (connection: RawConnection) => connection.socket.resetAndDestroy()],
+    [
+      'were too large',
+      413,
+      (connection: RawConnection) => connection.write(Buffer.alloc(MESSAGE_LIMITS.maxMessageBytes)),
+    ],
+  ])('are not counted any more when they %s', async (_what, status, end) => {
+    // Enough for a body just before it is too large, and for no two of the bodies below.
+    const { peer, listener } = await serve({ maxHeldBytes: MESSAGE_LIMITS.maxMessageBytes + 50_000 });
+    for (let i = 0; i < 5; i++) {
+      const connection = openConnection(listener.port);
+      const message = peer.request('echo', { text: 'x'.repeat(600_000) });
+      const length = status === 413 ? 3_000_000 : message.length;
+      const headers = { host: 'x', 'content-type': 'application/json', 'transfer-encoding': 'chunked' };
+      connection.write(`${head('POST', '/call', headers)}\r\n${length.toString(16)}\r\n`);
+      connection.write(message.subarray(0, 600_000));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      end(connection, Buffer.concat([message.subarray(600_000), Buffer.from('\r\n0\r\n\r\n')]));
+      expect((await connection.next())?.status).toBe(status);
+      connection.socket.destroy();
+    }
+    const connection = openConnection(listener.port);
+    const [first, rest] = split(peer, 900_000);
+    connection.write(first);
+    await new Promise(setImmediate);
+    connection.write(rest);
+    expect((await connection.next())?.status).toBe(200);
   });
 });
 

@@ -2,7 +2,13 @@ import { z } from 'zod';
 import { ProtocolError } from '../../errors/index.ts';
 import type { Dispatcher } from '../../jobs/index.ts';
 import { SERVER_LIMITS } from '../../limits.ts';
-import { isTerminal, type JobRecord, type Outcome, type RecordStore } from '../../store/index.ts';
+import {
+  isTerminal,
+  type JobRecord,
+  type JobSummary,
+  type Outcome,
+  type RecordStore,
+} from '../../store/index.ts';
 import type { JsonObject } from '../../wire/index.ts';
 import { accepted, completed, failed } from '../outcome.ts';
 import type { BuiltIn } from '../registry.ts';
@@ -138,14 +144,12 @@ function outcomeOfJob(job: JobRecord): Outcome {
   return { ...outcome, status: job.state === 'queued' ? 'accepted' : 'running', result: standing };
 }
 
-function summaryOf({ id, tool, state, progress, error, createdMs, updatedMs }: JobRecord) {
-  // Partial results are for poll_job: a hundred of them fit into no reply.
-  const { partial: _partial, ...shown } = progress ?? {};
+function summaryOf({ id, tool, state, progress, error, createdMs, updatedMs }: JobSummary) {
   return {
     job_id: id,
     tool,
     status: state,
-    progress: progress === null ? null : shown,
+    progress,
     error,
     created_ms: createdMs,
     updated_ms: updatedMs,

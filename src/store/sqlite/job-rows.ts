@@ -5,14 +5,12 @@ import type { Unflushed } from './turn.ts';
 
 /** What never changes about a job; one JSON column. */
 export interface JobSpec {
-  readonly tool: string;
   readonly args: JsonObject;
   readonly digest: string;
   readonly attempts: number;
   readonly backoffMs: number;
   readonly deadlineMs: number;
   readonly retentionMs: number;
-  readonly createdMs: number;
 }
 
 /** A row of the `jobs` table in memory. */
@@ -20,6 +18,8 @@ export interface JobRow {
   readonly id: string;
   readonly clientId: string;
   readonly requestId: string;
+  readonly tool: string;
+  readonly createdMs: number;
   readonly spec: JobSpec;
   state: JobState;
   visibleMs: number | null;
@@ -41,8 +41,8 @@ export interface JobRow {
 export interface JobRows extends Unflushed {
   find(id: string): JobRow | null;
   findByRequest(clientId: string, requestId: string): JobRow | null;
-  /** Rows found by SQL, after what memory holds was written. */
-  select(sql: SelectRows, ...values: (string | number)[]): JobRow[];
+  /** What SQL finds, after what memory holds was written. It should select no more than is needed. */
+  select(sql: Statement, ...values: (string | number)[]): readonly Row[];
   insert(row: JobRow): void;
   /** Was the row inserted in this turn? */
   isNew(id: string): boolean;
@@ -51,10 +51,8 @@ export interface JobRows extends Unflushed {
   remove(id: string): void;
 }
 
-export type SelectRows = { all(...values: (string | number)[]): Row[] };
-
-export const JOB_COLUMNS =
-  'id, client_id, request_id, state, visible_ms, due_ms, fence, attempt, revision, updated_ms, progress, result, error, spec';
+const COLUMNS =
+  'id, client_id, request_id, tool, created_ms, state, visible_ms, due_ms, fence, attempt, revision, updated_ms, progress, result, error, spec';
 
 export function createJobRows(db: Database): JobRows {
   const sql = prepare(db);
@@ -70,13 +68,14 @@ export function createJobRows(db: Database): JobRows {
     if (known !== undefined) return known;
     const fresh = toJobRow(row);
     memory.add(fresh);
+    memory.count(String(row['spec']).length + String(row['result']).length);
     return fresh;
   }
 
   function flush(): void {
     for (const row of created.values()) {
       changed.delete(row);
-      insertRow(sql.insert, row);
+      memory.count(insertRow(sql.insert, row));
     }
     created.clear();
     for (const row of changed) updateRow(sql.update, row);
@@ -96,7 +95,7 @@ export function createJobRows(db: Database): JobRows {
     },
     select(select, ...values) {
       if (created.size > 0 || changed.size > 0) flush();
-      return select.all(...values).flatMap((row) => remember(row) ?? []);
+      return select.all(...values);
     },
     insert(row) {
       memory.add(row);
@@ -125,15 +124,22 @@ export function createJobRows(db: Database): JobRows {
 
 /** Rows at least kept for reading once they are on disk; more would outlive what the collector expects. */
 const MEMORY_ROWS = 256;
+/** Unless they are large: text of their JSON. */
+const MEMORY_CHARS = 8_388_608;
 
 /** Rows by id, in two halves: when the younger is full the older is forgotten whole. */
 function createMemory() {
   let young = new Map<string, JobRow>();
   let old = new Map<string, JobRow>();
+  let chars = 0;
   return {
     get: (id: string): JobRow | undefined => young.get(id) ?? old.get(id),
     add(row: JobRow): void {
       young.set(row.id, row);
+    },
+    /** What the rows that were added take. */
+    count(added: number): void {
+      chars += added;
     },
     remove(id: string): void {
       young.delete(id);
@@ -141,7 +147,8 @@ function createMemory() {
     },
     /** To be called when everything is written. */
     trim(): void {
-      if (young.size < MEMORY_ROWS) return;
+      if (young.size < MEMORY_ROWS && chars < MEMORY_CHARS) return;
+      chars = 0;
       old = young;
       young = new Map();
     },
@@ -154,23 +161,27 @@ function createMemory() {
 
 function prepare(db: Database) {
   return {
-    insert: db.prepare(`INSERT INTO jobs (${JOB_COLUMNS}) VALUES (${JOB_COLUMNS.replace(/\w+/g, '?')})`),
+    insert: db.prepare(`INSERT INTO jobs (${COLUMNS}) VALUES (${COLUMNS.replace(/\w+/g, '?')})`),
     update: db.prepare(`
       UPDATE jobs SET state = ?, visible_ms = ?, due_ms = ?, fence = ?, attempt = ?, revision = ?,
         updated_ms = ?, progress = ?, result = ?, error = ? WHERE id = ?`),
-    byId: db.prepare(`SELECT ${JOB_COLUMNS} FROM jobs WHERE id = ?`),
-    byRequest: db.prepare(`SELECT ${JOB_COLUMNS} FROM jobs WHERE client_id = ? AND request_id = ?`),
+    byId: db.prepare(`SELECT ${COLUMNS} FROM jobs WHERE id = ?`),
+    byRequest: db.prepare(`SELECT ${COLUMNS} FROM jobs WHERE client_id = ? AND request_id = ?`),
     remove: db.prepare('DELETE FROM jobs WHERE id = ?'),
   };
 }
 
 // Every value by itself: collecting them in arrays first costs 2 µs a row.
 
-function insertRow(insert: Statement, row: JobRow): void {
+/** @returns how large it is */
+function insertRow(insert: Statement, row: JobRow): number {
+  const spec = JSON.stringify(row.spec);
   insert.run(
     row.id,
     row.clientId,
     row.requestId,
+    row.tool,
+    row.createdMs,
     row.state,
     row.visibleMs,
     row.dueMs,
@@ -181,8 +192,9 @@ function insertRow(insert: Statement, row: JobRow): void {
     toText(row.progress),
     toText(row.result),
     row.error,
-    JSON.stringify(row.spec),
+    spec,
   );
+  return spec.length;
 }
 
 function updateRow(update: Statement, row: JobRow): void {
@@ -205,7 +217,7 @@ function toText(value: JsonObject | null): string | null {
   return value === null ? null : JSON.stringify(value);
 }
 
-function toObject(text: Row[string] | undefined): JsonObject | null {
+export function toObject(text: Row[string] | undefined): JsonObject | null {
   // Written by toText above, from objects.
   return typeof text === 'string' ? (JSON.parse(text) as JsonObject) : null;
 }
@@ -215,6 +227,8 @@ function toJobRow(row: Row): JobRow {
     id: String(row['id']),
     clientId: String(row['client_id']),
     requestId: String(row['request_id']),
+    tool: String(row['tool']),
+    createdMs: Number(row['created_ms']),
     // Both columns are only ever written by this module.
     spec: JSON.parse(String(row['spec'])) as JobSpec,
     state: row['state'] as JobState,

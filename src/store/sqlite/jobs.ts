@@ -7,10 +7,12 @@ import {
   type JobEnd,
   type JobRecord,
   type JobRecords,
+  type JobState,
+  type JobSummary,
   type NewJob,
 } from '../record-store.ts';
-import type { Database } from './driver.ts';
-import { JOB_COLUMNS, type JobRow, type JobRows, toRequest } from './job-rows.ts';
+import type { Database, Row } from './driver.ts';
+import { type JobRow, type JobRows, toObject, toRequest } from './job-rows.ts';
 import type { JobQueue } from './queue.ts';
 import type { RequestStatements } from './requests.ts';
 import type { Turn } from './turn.ts';
@@ -88,12 +90,16 @@ function createChange(turn: Turn, rows: JobRows, changes: Changes): Change {
   };
 }
 
+/** What a list shows; the arguments and partial results of a hundred jobs would not fit into memory. */
+const SUMMARY =
+  "id, client_id, request_id, tool, created_ms, state, revision, updated_ms, error, json_remove(progress, '$.partial') AS progress";
+
 function createReads(db: Database, turn: Turn, rows: JobRows): Pick<JobRecords, 'get' | 'list' | 'due'> {
   const list = db.prepare(`
-    SELECT ${JOB_COLUMNS} FROM jobs WHERE id > ? AND id < ? AND client_id = ? ORDER BY id DESC LIMIT ?`);
+    SELECT ${SUMMARY} FROM jobs WHERE id > ? AND id < ? AND client_id = ? ORDER BY id DESC LIMIT ?`);
   const listByState = db.prepare(`
-    SELECT ${JOB_COLUMNS} FROM jobs WHERE id > ? AND id < ? AND client_id = ? AND state = ? ORDER BY id DESC LIMIT ?`);
-  const due = db.prepare(`SELECT ${JOB_COLUMNS} FROM jobs WHERE due_ms <= ? ORDER BY due_ms LIMIT ?`);
+    SELECT ${SUMMARY} FROM jobs WHERE id > ? AND id < ? AND client_id = ? AND state = ? ORDER BY id DESC LIMIT ?`);
+  const due = db.prepare('SELECT id, state FROM jobs WHERE due_ms <= ? ORDER BY due_ms LIMIT ?');
   return {
     get: (id) =>
       turn.read(() => {
@@ -108,10 +114,12 @@ function createReads(db: Database, turn: Turn, rows: JobRows): Pick<JobRecords, 
           state === undefined
             ? rows.select(list, ...range, limit)
             : rows.select(listByState, ...range, state, limit);
-        return found.map(toRecord);
+        return found.map(toSummary);
       }),
     due: (nowMs, limit) =>
-      turn.read(() => rows.select(due, nowMs, limit).map(({ id, state }) => ({ id, state }))),
+      turn.read(() =>
+        rows.select(due, nowMs, limit).map((row) => ({ id: String(row['id']), state: toState(row) })),
+      ),
   };
 }
 
@@ -172,7 +180,9 @@ function newRow({ id, request, ...job }: NewJob): JobRow {
     id,
     clientId: request.clientId,
     requestId: request.requestId,
-    spec: { tool, args, digest: request.digest, attempts, backoffMs, deadlineMs, retentionMs, createdMs },
+    tool,
+    createdMs,
+    spec: { args, digest: request.digest, attempts, backoffMs, deadlineMs, retentionMs },
     state: 'queued',
     visibleMs: createdMs,
     dueMs: deadlineMs,
@@ -190,14 +200,34 @@ function endValues(row: JobRow, { state, result, error }: JobEnd, nowMs: number)
   return { state, result, error, visibleMs: null, dueMs: nowMs + row.spec.retentionMs };
 }
 
+function toState(row: Row): JobState {
+  // The column is only ever written from a JobRow.
+  return row['state'] as JobState;
+}
+
+function toSummary(row: Row): JobSummary {
+  return {
+    id: String(row['id']),
+    clientId: String(row['client_id']),
+    requestId: String(row['request_id']),
+    tool: String(row['tool']),
+    state: toState(row),
+    revision: Number(row['revision']),
+    progress: toObject(row['progress']),
+    error: row['error'] === null ? null : String(row['error']),
+    createdMs: Number(row['created_ms']),
+    updatedMs: Number(row['updated_ms']),
+  };
+}
+
 function toRecord(row: JobRow): JobRecord {
-  const { id, clientId, requestId, state, revision, progress, result, error, updatedMs, spec } = row;
-  const { tool, createdMs } = spec;
+  const { id, clientId, requestId, tool, createdMs, state, revision, progress, result, error, updatedMs } =
+    row;
   return { id, clientId, requestId, tool, state, revision, progress, result, error, createdMs, updatedMs };
 }
 
-function toAttempt({ id, fence, clientId, requestId, attempt, spec }: JobRow): Attempt {
-  const { tool, args, attempts, backoffMs, deadlineMs } = spec;
+function toAttempt({ id, fence, clientId, requestId, tool, attempt, spec }: JobRow): Attempt {
+  const { args, attempts, backoffMs, deadlineMs } = spec;
   const number = fence;
   return {
     fence: { jobId: id, number },

@@ -30,16 +30,19 @@ const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (client_id, request_id)
   ) WITHOUT ROWID;
   CREATE INDEX requests_by_expiry ON requests (expires_ms);
+  CREATE INDEX requests_unfinished ON requests (client_id) WHERE outcome IS NULL;
 
   -- One row is a job's record and its place in the queue.
   -- visible_ms: from when a worker may take it; a claim moves it ahead by one lease; NULL: not queued.
   -- due_ms: when the sweeper must look at it: its deadline, later the end of its retention.
-  -- spec: what never changes, as JSON.
+  -- spec: what else never changes, as JSON; it holds the arguments and may be large.
   -- With a rowid, rows are appended: half the pages a commit of WITHOUT ROWID, measured.
   CREATE TABLE jobs (
     id TEXT NOT NULL UNIQUE,
     client_id TEXT NOT NULL,
     request_id TEXT NOT NULL,
+    tool TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
     state TEXT NOT NULL,
     visible_ms INTEGER,
     due_ms INTEGER NOT NULL,

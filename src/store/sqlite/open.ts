@@ -53,8 +53,14 @@ export function openSqliteStore(options: SqliteOptions): SqliteStore {
     const { db, meta, serverId } = file;
     const distrustUntilMs = distrustUntil(meta, window, now(), bootMs);
     const nonces = openNonceGuard({ dir, window, maxNonces, distrustUntilMs, now });
-    meta.set('nonces_window', JSON.stringify(window));
-    meta.set('nonces_open_ms', String(now()));
+    meta.setAll({
+      nonces_window: JSON.stringify(window),
+      nonces_open_ms: String(now()),
+      // Kept beyond this process: another start within the minute knows no more than this one.
+      nonces_distrust_until_ms: String(distrustUntilMs),
+    });
+    // While it serves, the event loop must not wait for a program beside it: callers are told `busy`.
+    db.exec('PRAGMA busy_timeout = 50');
     const rows = createJobRows(db);
     const turn = createTurn(db, rows);
     const requests = prepareRequests(db, rows);
@@ -86,14 +92,15 @@ export function openSqliteStore(options: SqliteOptions): SqliteStore {
 
 /** Up to which `ts_ms` a message may be a replay of one that was accepted here and is not known any more. */
 function distrustUntil(meta: Meta, window: TimeWindow, nowMs: number, bootMs: number): number {
+  const knownMs = Number(meta.get('nonces_distrust_until_ms') ?? 0);
   // Present only if the last server in this folder did not close it.
   const openedMs = Number(meta.get('nonces_open_ms') ?? Number.POSITIVE_INFINITY);
   // Written below from a TimeWindow; nonces were kept for as long as that window asked for.
   const before = JSON.parse(meta.get('nonces_window') ?? JSON.stringify(window)) as TimeWindow;
   const isSame = before.maxPastMs === window.maxPastMs && before.maxFutureMs === window.maxFutureMs;
-  if (isSame && openedMs >= bootMs) return 0;
+  if (isSame && openedMs >= bootMs) return knownMs;
   // Whatever was accepted before was signed for a time before now + maxFuture.
-  return nowMs + Math.max(before.maxFutureMs, window.maxFutureMs);
+  return Math.max(knownMs, nowMs + Math.max(before.maxFutureMs, window.maxFutureMs));
 }
 
 /** Only the client records, for a program beside a running server. */
@@ -116,8 +123,10 @@ export function openClientStore(options: SqliteOptions): ClientStore {
 
 function makeFolder(dir: string): void {
   try {
+    if (isFile(dir)) throw new SetupError(`${dir} is a file, not a folder; choose another --data`);
     makeMissing(resolve(dir));
   } catch (error) {
+    if (error instanceof SetupError) throw error;
     throw new SetupError(`cannot make the data directory ${dir}: ${reasonOf(error)}; choose another --data`);
   }
 }
@@ -132,6 +141,10 @@ function makeMissing(dir: string): void {
     // Another process may have been faster.
     if (!isFolder(dir)) throw error;
   }
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 }
 
 function isFolder(path: string): boolean {
@@ -190,10 +203,12 @@ function resolveServerId(meta: Meta, { dir, serverId, defaultServerId }: SqliteO
   return wanted;
 }
 
-/** Facts about the file itself, each committed at once. */
+/** Facts about the file itself, committed at once. */
 interface Meta {
   get(name: string): string | null;
   set(name: string, value: string): void;
+  /** Together or not at all. */
+  setAll(values: Readonly<Record<string, string>>): void;
   delete(name: string): void;
 }
 
@@ -209,6 +224,11 @@ function createMeta(db: Database): Meta {
     },
     set: (name, value) => {
       upsert.run(name, value);
+    },
+    setAll: (values) => {
+      db.exec('BEGIN IMMEDIATE');
+      for (const [name, value] of Object.entries(values)) upsert.run(name, value);
+      db.exec('COMMIT');
     },
     delete: (name) => {
       remove.run(name);

@@ -1,6 +1,6 @@
 import { isTerminal } from '../record-store.ts';
 import type { Database } from './driver.ts';
-import { JOB_COLUMNS, type JobRow, type JobRows } from './job-rows.ts';
+import type { JobRow, JobRows } from './job-rows.ts';
 
 /**
  * The place of jobs in the queue: `visible_ms` of their rows. Whoever claims a job moves it ahead by one
@@ -25,8 +25,7 @@ export interface JobQueue {
 }
 
 export function createJobQueue(db: Database, rows: JobRows): JobQueue {
-  const ready = db.prepare(`
-    SELECT ${JOB_COLUMNS} FROM jobs WHERE visible_ms <= ? ORDER BY visible_ms LIMIT ?`);
+  const ready = db.prepare('SELECT id FROM jobs WHERE visible_ms <= ? ORDER BY visible_ms LIMIT ?');
   const takeOver = db.prepare(`
     UPDATE jobs SET visible_ms = ? WHERE visible_ms > ? AND state = 'running'`);
 
@@ -48,7 +47,7 @@ export function createJobQueue(db: Database, rows: JobRows): JobQueue {
       const row = findUnqueued(id);
       if (row !== null) move(row, runAtMs);
     },
-    ready: (nowMs, limit) => rows.select(ready, nowMs, limit).map(({ id }) => id),
+    ready: (nowMs, limit) => rows.select(ready, nowMs, limit).map((row) => String(row['id'])),
     claim(id, nowMs, untilMs) {
       const row = rows.find(id);
       return row !== null && row.visibleMs !== null && row.visibleMs <= nowMs && move(row, untilMs);
