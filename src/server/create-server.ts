@@ -91,6 +91,15 @@ async function assemble(store: SqliteStore, options: ResolvedOptions): Promise<S
       await new Promise((wake) => setTimeout(wake, 5));
   }
 
+  async function drainAndClose(): Promise<void> {
+    try {
+      await drain();
+    } finally {
+      keyRing.stop();
+      await store.close();
+    }
+  }
+
   let closed: Promise<void> | null = null;
   return {
     serverId,
@@ -115,10 +124,7 @@ async function assemble(store: SqliteStore, options: ResolvedOptions): Promise<S
       return credential;
     },
     close() {
-      closed ??= drain().finally(() => {
-        keyRing.stop();
-        return store.close();
-      });
+      closed ??= drainAndClose();
       return closed;
     },
   };

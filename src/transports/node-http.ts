@@ -80,8 +80,8 @@ const SETTABLE = [
 
 /** @throws TypeError, RangeError; none of them can be switched off, which 0 would do in node:http */
 function resolveLimits(options: ListenOptions): Record<(typeof SETTABLE)[number], number> {
-  const names: readonly string[] = ['host', 'port', ...SETTABLE];
-  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  const names: ReadonlySet<string> = new Set(['host', 'port', ...SETTABLE]);
+  const unknown = Object.keys(options).find((name) => !names.has(name));
   if (unknown !== undefined) throw new TypeError(`listen: there is no option ${JSON.stringify(unknown)}`);
   // All of these names are in the table.
   const limits = { ...HTTP_LIMITS } as Record<(typeof SETTABLE)[number], number>;

@@ -117,7 +117,7 @@ function describe(path: string): string {
 export function assertWrongUse(ended: Ended, pattern: RegExp): void {
   expect(ended.stderr).toMatch(pattern);
   expect(ended.stderr).toMatch(/^waybill: [^\n]+\n$/);
-  expect(ended.stderr).not.toMatch(/\bat .*:\d+:\d+/);
+  expect(ended.stderr).not.toMatch(/\bat (.* \(|async |file:|node:).*:\d+:\d+/);
   expect(ended.stdout).toBe('');
   expect(ended.code).toBe(2);
 }

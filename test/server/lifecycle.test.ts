@@ -113,7 +113,10 @@ describe('what a tool, a policy or a log does wrong', () => {
   test('a thrown value that no log can print does no harm', async () => {
     const thrown: Record<string, unknown> = { count: 1n };
     thrown['self'] = thrown;
-    const odd = anyTool('odd', () => Promise.reject(thrown));
+    const odd = anyTool('odd', () => {
+      // Tools in plain JavaScript throw anything.
+      throw thrown as unknown as Error;
+    });
     const printed: unknown[] = [];
     const log = {
       debug() {},
