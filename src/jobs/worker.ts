@@ -5,6 +5,7 @@ import { invoke, type Logger, parseArgs, type Settled, type Tool, type ToolConte
 import type { Dispatcher, Lease, Verdict } from './dispatcher.ts';
 import { RunningAttempt } from './running-attempt.ts';
 import { createSettler, REASONS, type Settler } from './settle.ts';
+import { until } from './until.ts';
 
 export interface WorkerOptions {
   readonly store: RecordStore;
@@ -116,10 +117,4 @@ function runTool(tool: Tool, attempt: Attempt, context: ToolContext): Promise<Se
 function refusal(error: unknown): Settled {
   if (error instanceof ProtocolError) return { ok: false, error, retryable: false };
   throw error;
-}
-
-/** Waits until the condition holds, or for a time. */
-async function until(condition: () => boolean, ms: number): Promise<void> {
-  const endMs = performance.now() + ms;
-  while (!condition() && performance.now() < endMs) await new Promise((resolve) => setTimeout(resolve, 10));
 }

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import type { ProtocolError } from '../errors/index.ts';
-import { createSqliteDispatcher, startSweeper, startWorker } from '../jobs/index.ts';
+import { createSqliteDispatcher, startSweeper, startWorker, until } from '../jobs/index.ts';
 import { JOB_LIMITS } from '../limits.ts';
 import { openSqliteStore, type SqliteStore } from '../store/index.ts';
 import { jobTools } from './built-in/jobs.ts';
@@ -81,14 +81,11 @@ async function assemble(store: SqliteStore, options: ResolvedOptions): Promise<S
   async function drain(): Promise<void> {
     draining.abort();
     const jobsEnded = worker.stop(drainMs);
-    const endMs = performance.now() + drainMs;
-    while (running.size > 0 && performance.now() < endMs) await new Promise((wake) => setTimeout(wake, 10));
+    await until(() => running.size === 0, drainMs);
     for (const interrupt of running) interrupt();
     await Promise.all([jobsEnded, sweeper.stop()]);
     // Replies that were on their way when the last call ended; a policy that never answers is not waited for.
-    const lastMs = performance.now() + JOB_LIMITS.abortGraceMs;
-    while (pipeline.inFlight > 0 && performance.now() < lastMs)
-      await new Promise((wake) => setTimeout(wake, 5));
+    await until(() => pipeline.inFlight === 0, JOB_LIMITS.abortGraceMs);
   }
 
   async function drainAndClose(): Promise<void> {
