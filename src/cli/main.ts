@@ -19,9 +19,10 @@ process.stdout.on('error', () => process.exit());
 // From a user's module, or a fault of ours: the state is unknown, and what was acknowledged is on disk.
 process.on('uncaughtException', (error) => process.exit(end(error)));
 
-try {
-  await createProgram().parseAsync(args, { from: 'user' });
-} catch (error) {
-  // A module that was loaded may hold timers and connections of its own.
-  process.exit(end(error));
-}
+// Not awaited at the top level: Node would warn of it when a module never finishes loading.
+createProgram()
+  .parseAsync(args, { from: 'user' })
+  .catch((error: unknown) => {
+    // A module that was loaded may hold timers and connections of its own.
+    process.exit(end(error));
+  });
