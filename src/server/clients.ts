@@ -1,5 +1,5 @@
 import type { RecordStore } from '../store/index.ts';
-import { generateSecret, weaknessOf } from '../wire/index.ts';
+import { generateSecret, ID_RULE, isId, weaknessOf } from '../wire/index.ts';
 
 /** All that a client needs to call a server; the JSON of a credential file. */
 export interface Credential {
@@ -20,8 +20,6 @@ export interface NewClient {
   readonly allowWeakKey?: boolean;
 }
 
-const CLIENT_ID = /^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}$/;
-
 /**
  * Adds a client with two independent secrets (docs/protocol.md §3).
  *
@@ -32,8 +30,8 @@ export async function addClient(
   store: Pick<RecordStore, 'clients' | 'serverId'>,
   { id, url, keys, allowWeakKey = false }: NewClient,
 ): Promise<Credential> {
-  if (!CLIENT_ID.test(id)) {
-    throw new TypeError('a client id must be 1-128 of A-Z a-z 0-9 . _ : @ / -, first a letter or digit');
+  if (!isId(id)) {
+    throw new TypeError(`a client id must be ${ID_RULE}`);
   }
   const request = keys?.request ?? generateSecret();
   const response = keys?.response ?? generateSecret();

@@ -7,6 +7,7 @@ import {
   type TimeWindow,
 } from '../limits.ts';
 import { isTool, type Logger, type Tool } from '../tools/index.ts';
+import { ID_RULE, isId } from '../wire/index.ts';
 import type { Policy } from './authorize.ts';
 import { BUILT_IN_NAMES } from './built-in/names.ts';
 import { stderrLog, unfailing } from './log.ts';
@@ -53,7 +54,6 @@ export interface ResolvedOptions {
   readonly now: () => number;
 }
 
-const SERVER_ID = /^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}$/;
 const SQLITE = /^sqlite:(?<dir>.+)$/;
 
 /** Smallest and largest value that makes sense; all are integers. */
@@ -86,8 +86,8 @@ export function resolveOptions(options: ServerOptions): ResolvedOptions {
     throw new TypeError('tools must be an array of what defineTool returns');
   }
   refuseNames(tools.map(({ name }) => name));
-  if (serverId !== undefined && !SERVER_ID.test(serverId)) {
-    throw new TypeError('serverId must be 1-128 of A-Z a-z 0-9 . _ : @ / -, first a letter or digit');
+  if (serverId !== undefined && !isId(serverId)) {
+    throw new TypeError(`serverId must be ${ID_RULE}`);
   }
   const dir = SQLITE.exec(store)?.groups?.['dir'];
   if (dir === undefined) throw new TypeError(`store must be sqlite:FOLDER, not ${JSON.stringify(store)}`);

@@ -32,3 +32,13 @@ export type Unsigned<Message extends { readonly signature: string }> = Omit<Mess
 
 /** `request_id` of a refusal when the request showed none that could be echoed. */
 export const NO_REQUEST_ID = '-';
+
+/** What a `client_id` and a `server_id` must be (docs/protocol.md §1). */
+export const ID_RULE = '1-128 of A-Z a-z 0-9 . _ : @ / -, first a letter or digit';
+
+const ID = /^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}$/;
+
+/** Does the value keep that rule? */
+export function isId(value: unknown): value is string {
+  return typeof value === 'string' && ID.test(value);
+}

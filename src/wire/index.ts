@@ -10,6 +10,8 @@ export {
   withSignature,
 } from './codec.ts';
 export {
+  ID_RULE,
+  isId,
   NO_REQUEST_ID,
   type RequestMessage,
   type ResponseMessage,

@@ -1,13 +1,12 @@
 import { ProtocolError } from '../errors/index.ts';
 import { canonicalize, type MemberCount } from './canonical-json.ts';
 import type { Codec } from './codec.ts';
-import type { RequestMessage, ResponseMessage, Unsigned } from './envelope.ts';
+import { ID_RULE, isId, type RequestMessage, type ResponseMessage, type Unsigned } from './envelope.ts';
 import { isObject } from './json.ts';
 
 /** Names of the members of each message, and what each must be (docs/protocol.md §1). */
 type Rules = Readonly<Record<string, readonly [test: (value: unknown) => boolean, what: string]>>;
 
-const ID = /^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}$/;
 const TOOL = /^[A-Za-z0-9_./-]{1,128}$/;
 const REQUEST_ID = /^[!-~]{1,128}$/;
 const NONCE = /^[!-~]{8,128}$/;
@@ -24,15 +23,14 @@ function text(pattern: RegExp): (value: unknown) => boolean {
 const isVersion = (value: unknown): boolean => value === V;
 const isTime = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0;
 const isBoolean = (value: unknown): boolean => typeof value === 'boolean';
-const ID_RULE = '1-128 of A-Z a-z 0-9 . _ : @ / -, first a letter or digit';
 const TIME_RULE = 'must be milliseconds since 1970 as a non-negative safe integer';
 
 const REQUEST_RULES: Rules = {
   v: [isVersion, `must be "${V}"`],
   request_id: [isRequestId, 'must be 1-128 visible ASCII characters'],
   ts_ms: [isTime, TIME_RULE],
-  client_id: [text(ID), `must be ${ID_RULE}`],
-  server_id: [text(ID), `must be ${ID_RULE}`],
+  client_id: [isId, `must be ${ID_RULE}`],
+  server_id: [isId, `must be ${ID_RULE}`],
   tool: [text(TOOL), 'must be 1-128 of A-Z a-z 0-9 _ - . /'],
   args: [isObject, 'must be an object'],
   nonce: [text(NONCE), 'must be 8-128 visible ASCII characters'],
@@ -43,7 +41,7 @@ const RESPONSE_RULES: Rules = {
   v: [isVersion, `must be "${V}"`],
   request_id: [isRequestId, 'must be 1-128 visible ASCII characters'],
   ts_ms: [isTime, TIME_RULE],
-  server_id: [text(ID), `must be ${ID_RULE}`],
+  server_id: [isId, `must be ${ID_RULE}`],
   ok: [isBoolean, 'must be true or false'],
   status: [(value) => STATUSES.has(value), 'must be ok, accepted, running, done or error'],
   result: [(value) => value === null || isObject(value), 'must be an object or null'],
