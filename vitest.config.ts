@@ -1,9 +1,14 @@
 import { defineConfig } from 'vitest/config';
+import { missingServices, SERVICE_TAGS } from './test/support/services/index.ts';
+
+const missing = new Set(missingServices().flatMap(({ tags }) => tags));
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: './test/global-setup.ts',
+    // A test with one of these tags is skipped where the service cannot be had; global-setup.ts counts them.
+    tags: SERVICE_TAGS.map((name) => (missing.has(name) ? { name, skip: true } : { name })),
     // Tests start processes, hold locks and change environments: each file has a process of its own.
     pool: 'forks',
     maxWorkers: '100%',
