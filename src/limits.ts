@@ -45,6 +45,8 @@ export const SERVER_LIMITS = {
   maxWaitMs: 30_000,
   // When to poll again if the reply was not held: often enough for a person who watches.
   pollAfterMs: 500,
+  // When to come back if the queue is full: it empties at the pace of the jobs, not in milliseconds.
+  fullRetryMs: 1_000,
   // Records of requests outlive the window by far, so that a late retry still finds its outcome (§5).
   requestRetentionMs: 86_400_000,
   // One page of list_jobs, whatever errors and progress its jobs tell of: half of what a message may have.
@@ -53,6 +55,10 @@ export const SERVER_LIMITS = {
   pageSize: 100,
   // How often the store is asked whether clients changed: a client added elsewhere is known within this time.
   clientRefreshMs: 200,
+  // A store or queue that does not answer within it is not ready: probes of load balancers wait 2 s and more.
+  readyMs: 1_500,
+  // Time for each part to let go at shutdown; with the drain below the 30 s after which containers are killed.
+  closeMs: 5_000,
 } as const;
 
 /** How the jobs of one tool are run; all times in milliseconds. These hold for tools that do not say. */
@@ -65,6 +71,8 @@ export interface JobPolicy {
   readonly deadlineMs: number;
   /** How long the ended job can be polled. */
   readonly retentionMs: number;
+  /** How many jobs of the tool run at once, in all workers together; without it, as many as the workers run. */
+  readonly concurrency?: number;
 }
 
 export const JOB_POLICY: JobPolicy = Object.freeze({
@@ -84,15 +92,25 @@ export const JOB_POLICY_BOUNDS: Readonly<Record<keyof JobPolicy, readonly [min: 
   deadlineMs: [1, 2_073_600_000],
   // Ten minutes: the record must outlive the time window, or a late retry would run the job again.
   retentionMs: [600_000, 31_536_000_000],
+  concurrency: [1, 100_000],
 };
 
 export const JOB_LIMITS = {
   // Jobs that one worker process runs at once.
   concurrency: 64,
-  // A worker that did not renew its lease for this long is taken for dead.
-  leaseMs: 10_000,
+  // Open jobs of one client: one that sends without end is told `busy` before it fills the disk.
+  maxOpenJobs: 10_000,
+  // Open jobs of a client that share one priority: clients with fewer come first as soon as there is a backlog.
+  priorityStep: 64,
+  // A worker that did not renew its lease for this long is taken for dead: with the time until somebody
+  // looks, a fifth of it, its jobs run again within 10 s.
+  leaseMs: 7_500,
   // Ceiling of the doubling wait between attempts.
   maxBackoffMs: 60_000,
+  // An open job is pushed again when nothing was heard of it for the first of these times, then for the second:
+  // its queue may have lost it. Far above the wait in a queue that is not full.
+  firstLookMs: 15_000,
+  lookMs: 60_000,
   // How often deadlines, lost dispatches and old records are looked for.
   sweepMs: 500,
   // Records that one step of a sweep touches: keeps the event loop free, and large ones out of memory.
@@ -105,6 +123,28 @@ export const JOB_LIMITS = {
   pollMs: 200,
   // Progress is written at most this often for one job; the last value is never lost.
   progressIntervalMs: 50,
+} as const;
+
+export const POSTGRES_LIMITS = {
+  // Connections of one process for statements; one more listens. A database has 100 unless told otherwise.
+  poolSize: 8,
+  connectTimeoutMs: 2_000,
+  // Our statements take milliseconds: one that takes this long will not come back, and its callers are told `busy`.
+  statementTimeoutMs: 5_000,
+  // Rows of one statement.
+  maxBatch: 256,
+  // Notifications can be missed while their connection is down: what somebody waits for is then read this often.
+  pollMs: 500,
+  // Pause before a lost connection for notifications is made anew.
+  reconnectMs: 250,
+  // How far the clocks of replicas may be apart before one forgets a nonce that another would still let in.
+  maxClockSkewMs: 60_000,
+  nonceSweepMs: 5_000,
+  nonceSweepBatch: 5_000,
+  // An outage is told in the log this often.
+  logMs: 10_000,
+  // Time for statements under way to end when the store is closed.
+  closeMs: 3_000,
 } as const;
 
 export const TOOL_LIMITS = {

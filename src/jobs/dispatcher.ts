@@ -1,17 +1,24 @@
+import type { Dispatch } from '../store/index.ts';
+
 /**
  * The queue in front of the workers. It carries job ids and nothing else: order, leases, takeover and
  * the timing of retries are its work; what a job is and how it stands is in the records.
  */
 export interface Dispatcher {
   /** Makes a job available from `runAtMs` on. Does nothing for a job that is carried already. */
-  push(jobId: string, runAtMs: number): Promise<void>;
+  push(job: Dispatch, runAtMs: number): Promise<void>;
   /** Hands out jobs until the consumer is stopped. */
   consume(run: RunJob, options: ConsumeOptions): Consumer;
   /** Takes a job off; does nothing for one that is not carried. */
-  remove(jobId: string): Promise<void>;
+  remove(job: Pick<Dispatch, 'id' | 'tool'>): Promise<void>;
   /** @throws when jobs cannot be pushed or taken now */
   ping(): Promise<void>;
+  /** Lets go of connections; consumers are stopped before. */
+  close(): Promise<void>;
 }
+
+/** How many jobs of a tool may run at once, in all workers together; tools that are not named have no limit. */
+export type ToolLimits = ReadonlyMap<string, number>;
 
 /** The right to run a job, renewed while the run lasts. */
 export interface Lease {

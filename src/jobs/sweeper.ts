@@ -1,5 +1,5 @@
 import { JOB_LIMITS } from '../limits.ts';
-import { type DueJob, isTerminal, type RecordStore } from '../store/index.ts';
+import type { DueJob, RecordStore } from '../store/index.ts';
 import type { Logger } from '../tools/index.ts';
 import type { Dispatcher } from './dispatcher.ts';
 
@@ -9,8 +9,8 @@ export interface Sweeper {
 }
 
 /**
- * Looks after records that nobody else looks after: ends jobs past their deadline and forgets what is
- * past its retention.
+ * Looks after records that nobody else looks after: ends jobs past their deadline, forgets what is past its
+ * retention, and pushes open jobs again that the queue may have lost.
  */
 export function startSweeper(
   store: RecordStore,
@@ -40,11 +40,12 @@ export function startSweeper(
     } while (found >= JOB_LIMITS.sweepBatch && !stopped);
   }
 
-  function look({ id, state }: DueJob): Promise<unknown> {
-    if (isTerminal(state)) return store.jobs.remove(id);
+  function look(job: DueJob): Promise<unknown> {
+    if (job.why === 'old') return store.jobs.remove(job.id);
+    if (job.why === 'unsure') return dispatcher.push(job, now());
     const error = 'deadline_exceeded: the job did not end in time';
-    const ended = store.jobs.end(id, { state: 'expired', result: null, error }, now());
-    return Promise.all([ended, dispatcher.remove(id)]);
+    const ended = store.jobs.end(job.id, { state: 'expired', result: null, error }, now());
+    return Promise.all([ended, dispatcher.remove(job)]);
   }
 
   return {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type Code, ProtocolError } from '../errors/index.ts';
+import { busy, type Code, ProtocolError } from '../errors/index.ts';
 import type { Dispatcher } from '../jobs/index.ts';
 import { type MessageLimits, SERVER_LIMITS } from '../limits.ts';
 import { newJobId, type NewRequest, type Outcome, type RecordStore } from '../store/index.ts';
@@ -17,6 +17,7 @@ export interface DispatchContext {
   readonly log: Logger;
   readonly now: () => number;
   readonly directTimeoutMs: number;
+  readonly maxOpenJobs: number;
   readonly messageLimits: MessageLimits;
   /** Stops each direct call that runs; used when the server has drained long enough. */
   readonly running: Set<() => void>;
@@ -48,12 +49,12 @@ export async function dispatch(call: Authorized, context: DispatchContext): Prom
 async function acceptJob(
   { message, tool }: Authorized,
   { attempts, backoffMs, deadlineMs, retentionMs }: NonNullable<Tool['job']>,
-  { store, dispatcher, now }: DispatchContext,
+  { store, dispatcher, now, maxOpenJobs }: DispatchContext,
 ): Promise<Outcome> {
   const nowMs = now();
   const id = newJobId(message.client_id, nowMs);
   const request = newRequest(message, nowMs, nowMs + deadlineMs);
-  const known = await store.jobs.create({
+  const creation = await store.jobs.create({
     id,
     request,
     tool: tool.name,
@@ -63,9 +64,13 @@ async function acceptJob(
     deadlineMs: nowMs + deadlineMs,
     retentionMs,
     createdMs: nowMs,
+    maxOpenJobs,
   });
-  if (known !== null) return outcomeOf(known, request.digest, nowMs);
-  await dispatcher.push(id, nowMs);
+  if (creation.outcome === 'known') return outcomeOf(creation.request, request.digest, nowMs);
+  if (creation.outcome === 'full') {
+    throw busy(`you have ${maxOpenJobs} jobs that have not ended`, SERVER_LIMITS.fullRetryMs);
+  }
+  await dispatcher.push({ id, tool: tool.name, priority: creation.priority }, nowMs);
   return accepted(id);
 }
 

@@ -1,6 +1,10 @@
 export { newJobId } from './job-id.ts';
+export { openPostgresClients, openPostgresStore, type PostgresOptions } from './postgres/open.ts';
 export {
   type Attempt,
+  type ClientStore,
+  type Creation,
+  type Dispatch,
   type DueJob,
   type Fence,
   isTerminal,

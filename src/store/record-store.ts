@@ -24,6 +24,9 @@ export interface RecordStore {
   close(): Promise<void>;
 }
 
+/** Only the client records, for a program beside a running server. */
+export type ClientStore = Pick<RecordStore, 'clients' | 'serverId' | 'close'>;
+
 /** A client and its secrets, the current one first; each slot holds at most two (docs/protocol.md §3). */
 export interface ClientRecord {
   readonly id: string;
@@ -124,6 +127,23 @@ export interface NewJob {
   readonly deadlineMs: number;
   readonly retentionMs: number;
   readonly createdMs: number;
+  /** How many jobs of this client may be open, which is queued or running, this one included. */
+  readonly maxOpenJobs: number;
+}
+
+/** What became of a new job; nothing was written unless it was created. */
+export type Creation =
+  | { readonly outcome: 'created'; readonly priority: number }
+  | { readonly outcome: 'known'; readonly request: RequestRecord }
+  /** The client has as many open jobs as it may have. */
+  | { readonly outcome: 'full' };
+
+/** What the queue is told of a job. */
+export interface Dispatch {
+  readonly id: string;
+  readonly tool: string;
+  /** Lower ones first. Grows with the open jobs that the client had when it sent this one (see priority.ts). */
+  readonly priority: number;
 }
 
 /** One attempt of one job: the right to write its record until a newer attempt begins. */
@@ -160,17 +180,17 @@ export interface JobQuery {
 }
 
 /** A job whose record wants a look from the sweeper. */
-export type DueJob = Pick<JobRecord, 'id' | 'state'>;
+export interface DueJob extends Dispatch {
+  /** `late`: past its deadline; `old`: past its retention; `unsure`: open, but perhaps no queue carries it. */
+  readonly why: 'late' | 'old' | 'unsure';
+}
 
 /** A hint that a job changed: read it again. */
 export type JobListener = (id: string, state: JobState) => void;
 
 export interface JobRecords {
-  /**
-   * Claims the request and creates its job in one step. If the request was known, nothing is written
-   * and its record is returned.
-   */
-  create(job: NewJob): Promise<RequestRecord | null>;
+  /** Claims the request and creates its job in one step. */
+  create(job: NewJob): Promise<Creation>;
   get(id: string): Promise<JobRecord | null>;
   /** Newest first. */
   list(query: JobQuery): Promise<readonly JobSummary[]>;
@@ -186,9 +206,9 @@ export interface JobRecords {
   end(id: string, end: JobEnd, nowMs: number): Promise<JobState | null>;
   /** Resolves when the job's revision is above `afterRevision` or the signal aborts; never rejects. */
   changed(id: string, afterRevision: number, signal: AbortSignal): Promise<void>;
-  /** Tells of every change; returns how to stop. */
+  /** Tells of every change, in this process or another, perhaps more than once; returns how to stop. */
   onChange(listener: JobListener): () => void;
-  /** Jobs to look at now: past their deadline, or ended and past their retention. */
+  /** Jobs to look at now; of several processes that ask, each gets others. */
   due(nowMs: number, limit: number): Promise<readonly DueJob[]>;
   remove(id: string): Promise<void>;
 }

@@ -5,10 +5,10 @@ import { runChild } from '../support/child.ts';
 import { createTestClock } from '../support/clock.ts';
 import { tempFolder } from '../support/temp.ts';
 import { gate } from '../support/gate.ts';
-import { openWorkshop, tool, type Workshop } from './workshop.ts';
+import { openWorkshop, tool, type SqliteWorkshop } from './workshop.ts';
 
 /** The folder as it stands on disk while its worker runs: what kill -9 leaves. */
-function crashed({ dir }: Workshop): string {
+function crashed({ dir }: SqliteWorkshop): string {
   const copy = join(tempFolder(), 'copy');
   cpSync(dir, copy, { recursive: true });
   return copy;
@@ -77,7 +77,7 @@ describe('after a crash', () => {
         const nowMs = Date.now();
         const id = newJobId('agent-a', nowMs);
         const request = { clientId: 'agent-a', requestId: 'request-' + n, digest: 'd', deadlineMs: nowMs + 3_600_000, expiresMs: nowMs + 86_400_000 };
-        await store.jobs.create({ id, request, tool: 'hang', args: { n }, attempts: 3, backoffMs: 1, deadlineMs: nowMs + 3_600_000, retentionMs: 600_000, createdMs: nowMs });
+        await store.jobs.create({ id, request, tool: 'hang', args: { n }, attempts: 3, backoffMs: 1, deadlineMs: nowMs + 3_600_000, retentionMs: 600_000, createdMs: nowMs, maxOpenJobs: 10_000 });
         console.log(id);
       }`;
     const child = runChild(script, [dir]);

@@ -1,13 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { createSqliteDispatcher, startWorker } from '../../src/jobs/index.ts';
-import { MESSAGE_LIMITS } from '../../src/limits.ts';
+import { createSqliteDispatcher } from '../../src/jobs/index.ts';
 import { isTerminal, type RecordStore } from '../../src/store/index.ts';
-import { newJob } from '../store/new-records.ts';
 import { openStore } from '../store/open.ts';
 import { createTestClock } from '../support/clock.ts';
 import { aborted, gate } from '../support/gate.ts';
-import { createTestLog } from '../support/log.ts';
-import { openWorkshop, tool } from './workshop.ts';
+import { openWorkshop, startWorkshop, tool } from './workshop.ts';
 
 describe('at shutdown', () => {
   test('a job that ends in time has ended', async () => {
@@ -122,26 +119,16 @@ describe('at shutdown', () => {
       },
     };
     let runs = 0;
-    const worker = startWorker({
-      store: { ...store, jobs },
-      dispatcher: createSqliteDispatcher(store),
-      tools: new Map([['work', tool('work', () => ({ runs: ++runs }))]]),
-      log: createTestLog(),
-      now: Date.now,
-      concurrency: 1,
-      leaseMs: 10_000,
-      messageLimits: MESSAGE_LIMITS,
-    });
-    const job = newJob({ createdMs: Date.now(), attempts: 1 });
-    await store.jobs.create(job);
+    const engine = { store: { ...store, jobs }, dispatcher: createSqliteDispatcher(store) };
+    const workshop = startWorkshop(engine, [tool('work', () => ({ runs: ++runs }))]);
+    const id = await workshop.submit('work', { attempts: 1 });
     await asked.opened;
-    const stopped = worker.stop(0);
+    const stopped = workshop.stop();
     stay.open();
     await stopped;
     expect(runs).toBe(0);
-    await store.close();
     const next = openWorkshop([tool('work', () => ({ done: true }))], { dir: store.dir });
-    expect((await next.ended(job.id)).result).toEqual({ done: true });
+    expect((await next.ended(id)).result).toEqual({ done: true });
   });
 
   test('jobs that wait are left in the queue and run after a reopen', async () => {

@@ -151,9 +151,10 @@ describe('the queue', () => {
     const workshop = openWorkshop([count]);
     const id = await workshop.submit('count');
     await workshop.ended(id);
-    for (const jobId of [id, 'job_unknown']) {
-      await workshop.dispatcher.push(jobId, 0);
-      await workshop.dispatcher.remove(jobId);
+    for (const each of [id, 'job_unknown']) {
+      const job = { id: each, tool: 'count', priority: 0 };
+      await workshop.dispatcher.push(job, 0);
+      await workshop.dispatcher.remove(job);
     }
     await workshop.ended(await workshop.submit('count'));
     expect(runs).toBe(2);
@@ -163,9 +164,10 @@ describe('the queue', () => {
     const workshop = openWorkshop([tool('work', () => ({}))]);
     const clockless = { createdMs: Date.now() + 3_600_000, deadlineMs: Date.now() + 7_200_000 };
     const id = await workshop.submit('work', clockless);
-    await workshop.dispatcher.remove(id);
+    const job = { id, tool: 'work', priority: 0 };
+    await workshop.dispatcher.remove(job);
     expect((await workshop.job(id)).state).toBe('queued');
-    await workshop.dispatcher.push(id, Date.now());
+    await workshop.dispatcher.push(job, Date.now());
     expect((await workshop.ended(id)).state).toBe('succeeded');
   });
 

@@ -75,6 +75,39 @@ describe('the sweeper', () => {
     expect((await workshop.job(later)).state).toBe('succeeded');
   });
 
+  test('pushes a job again that its queue may have lost', async () => {
+    const clock = createTestClock();
+    const workshop = openWorkshop([tool('quick', () => ({}))], { now: clock.now });
+    const job = { id: newJob().id, tool: 'quick', priority: 0 };
+    await workshop.submit('quick', { id: job.id, createdMs: START_MS + 60_000 });
+    await workshop.dispatcher.remove(job);
+    // What a store says whose queue is elsewhere.
+    let told = false;
+    const jobs: RecordStore['jobs'] = {
+      ...workshop.store.jobs,
+      async due(...args) {
+        if (told) return workshop.store.jobs.due(...args);
+        told = true;
+        return [{ ...job, why: 'unsure' }];
+      },
+    };
+    const { log } = sweep(workshop, clock, { ...workshop.store, jobs });
+    expect((await workshop.ended(job.id)).state).toBe('succeeded');
+    expect(log.complaints).toEqual([]);
+  });
+
+  test('makes room for the client whose jobs it ends', async () => {
+    const clock = createTestClock();
+    const workshop = openWorkshop([], { now: clock.now });
+    await workshop.worker.stop(0);
+    sweep(workshop, clock);
+    const create = async () =>
+      (await workshop.store.jobs.create(newJob({ deadlineMs: START_MS + 1_000, maxOpenJobs: 2 }))).outcome;
+    expect([await create(), await create(), await create()]).toEqual(['created', 'created', 'full']);
+    clock.nowMs += 1_000;
+    await expect.poll(create).toBe('created');
+  });
+
   test('forgets requests that have expired', async () => {
     const clock = createTestClock();
     const workshop = openWorkshop([], { now: clock.now });

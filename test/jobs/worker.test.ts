@@ -8,10 +8,10 @@ import { openDatabase } from '../../src/store/sqlite/driver.ts';
 import { defineTool } from '../../src/tools/index.ts';
 import { createTestClock } from '../support/clock.ts';
 import { aborted, gate } from '../support/gate.ts';
-import { openWorkshop, tool, type Workshop } from './workshop.ts';
+import { openWorkshop, tool, type SqliteWorkshop } from './workshop.ts';
 
 /** From when the queue lets the job be taken. */
-function openQueue({ dir }: Workshop): (id: string) => number | null {
+function openQueue({ dir }: SqliteWorkshop): (id: string) => number | null {
   const db = openDatabase(join(dir, 'waybill.db'));
   onTestFinished(() => void db.close());
   const select = db.prepare('SELECT visible_ms FROM jobs WHERE id = ?');
@@ -459,7 +459,7 @@ describe('a tool that is not here', () => {
   });
 });
 
-async function reread({ dir }: Workshop, id: string): Promise<JobRecord> {
+async function reread({ dir }: SqliteWorkshop, id: string): Promise<JobRecord> {
   const again = openWorkshop([], { dir });
   return again.job(id);
 }

@@ -2,18 +2,27 @@ import { onTestFinished } from 'vitest';
 import { z } from 'zod';
 import { createSqliteDispatcher, type Dispatcher, startWorker, type Worker } from '../../src/jobs/index.ts';
 import { MESSAGE_LIMITS, type MessageLimits } from '../../src/limits.ts';
-import { isTerminal, type JobRecord, type NewJob, type SqliteStore } from '../../src/store/index.ts';
+import {
+  isTerminal,
+  type JobRecord,
+  type NewJob,
+  type RecordStore,
+  type SqliteStore,
+} from '../../src/store/index.ts';
 import { defineTool, type Tool, type ToolContext } from '../../src/tools/index.ts';
 import type { JsonObject } from '../../src/wire/index.ts';
 import { createTestLog, type TestLog } from '../support/log.ts';
 import { newJob, newRequest } from '../store/new-records.ts';
 import { openStore } from '../store/open.ts';
 
-/** A store on a real file with a dispatcher and a worker of its own. */
-export interface Workshop {
-  readonly dir: string;
-  readonly store: SqliteStore;
+/** Records and a queue: what a worker needs. */
+export interface Engine<Store extends RecordStore = RecordStore> {
+  readonly store: Store;
   readonly dispatcher: Dispatcher;
+}
+
+/** An engine with a worker. */
+export interface Workshop<Store extends RecordStore = RecordStore> extends Engine<Store> {
   readonly worker: Worker;
   readonly log: TestLog;
   /** Creates a job as the server does; its id. */
@@ -22,22 +31,39 @@ export interface Workshop {
   /** The job when it first is as wanted. */
   until(id: string, isWanted: (job: JobRecord) => boolean): Promise<JobRecord>;
   ended(id: string): Promise<JobRecord>;
-  /** Stops the worker, and closes the store. */
+  /** Stops the worker, and closes the queue and the store. */
   stop(drainMs?: number): Promise<void>;
 }
 
-export interface WorkshopOptions {
-  readonly dir?: string;
+export interface WorkerSettings {
   readonly now?: () => number;
   readonly concurrency?: number;
   readonly leaseMs?: number;
   readonly messageLimits?: MessageLimits;
 }
 
-export function openWorkshop(tools: readonly Tool[], options: WorkshopOptions = {}): Workshop {
-  const { now = Date.now, concurrency = 4, leaseMs = 10_000, messageLimits = MESSAGE_LIMITS } = options;
-  const store = openStore({ now, ...(options.dir !== undefined && { dir: options.dir }) });
-  const dispatcher = createSqliteDispatcher(store, now);
+/** On a real file. */
+export interface SqliteWorkshop extends Workshop<SqliteStore> {
+  readonly dir: string;
+}
+
+export function openWorkshop(
+  tools: readonly Tool[],
+  { dir, ...settings }: WorkerSettings & { readonly dir?: string } = {},
+): SqliteWorkshop {
+  const { now = Date.now } = settings;
+  const store = openStore({ now, ...(dir !== undefined && { dir }) });
+  const dispatcher = createSqliteDispatcher(store, { now });
+  return { ...startWorkshop({ store, dispatcher }, tools, settings), dir: store.dir };
+}
+
+/** A worker on any engine. Both are stopped when the test ends. */
+export function startWorkshop<Store extends RecordStore>(
+  { store, dispatcher }: Engine<Store>,
+  tools: readonly Tool[],
+  settings: WorkerSettings = {},
+): Workshop<Store> {
+  const { now = Date.now, concurrency = 4, leaseMs = 10_000, messageLimits = MESSAGE_LIMITS } = settings;
   const log = createTestLog();
   const byName = new Map(tools.map((each) => [each.name, each]));
   const worker = startWorker({
@@ -67,11 +93,16 @@ export function openWorkshop(tools: readonly Tool[], options: WorkshopOptions = 
     return record;
   }
 
-  const stop = (drainMs = 0) => (stopped ??= worker.stop(drainMs).then(() => store.close()));
+  async function stopAll(drainMs: number): Promise<void> {
+    await worker.stop(drainMs);
+    await dispatcher.close();
+    await store.close();
+  }
+
+  const stop = (drainMs = 0) => (stopped ??= stopAll(drainMs));
   onTestFinished(() => stop());
 
   return {
-    dir: store.dir,
     store,
     dispatcher,
     worker,
@@ -83,9 +114,11 @@ export function openWorkshop(tools: readonly Tool[], options: WorkshopOptions = 
     async submit(name, members = {}) {
       const request = newRequest({ requestId: crypto.randomUUID() });
       const created = newJob({ request, tool: name, args: {}, createdMs: now(), ...members });
-      await store.jobs.create(created);
-      await dispatcher.push(created.id, created.createdMs);
-      return created.id;
+      const creation = await store.jobs.create(created);
+      if (creation.outcome !== 'created') throw new Error(`it is ${creation.outcome}`);
+      const { id, createdMs } = created;
+      await dispatcher.push({ id, tool: name, priority: creation.priority }, createdMs);
+      return id;
     },
   };
 }

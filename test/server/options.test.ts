@@ -11,6 +11,7 @@ describe('options of a server', () => {
     ['a name that is no option', { server_id: 'acme' }, /there is no option "server_id"/],
     ['a limit that is none', { messageLimits: { maxBytes: 1 } }, /there is no option "maxBytes"/],
     ['a number out of bounds', { leaseMs: 1 }, /leaseMs must be an integer from 100 to/],
+    ['no room for a single job', { maxOpenJobs: 0 }, /maxOpenJobs must be an integer from 1 to/],
     ['nesting beyond what a peer can write', { messageLimits: { maxDepth: 33 } }, /maxDepth must be/],
     ['a store of another kind', { store: 'mysql:x' }, /store must be sqlite:FOLDER/],
     ['a wrong server id', { serverId: '-x' }, /serverId must be/],

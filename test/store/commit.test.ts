@@ -164,9 +164,26 @@ describe.each(['ABORT', 'ROLLBACK'] as const)('a turn that cannot be committed (
     expect(await store.jobs.get(job.id)).toBeNull();
   });
 
+  test('neither takes nor makes room among the open jobs of a client', async () => {
+    const store = openStore();
+    const create = async () => (await store.jobs.create(newJob({ maxOpenJobs: 2 }))).outcome;
+    const known = newJob();
+    await store.jobs.create(known);
+    const attempt = await store.jobs.begin(known.id, START_MS);
+    if (attempt === null) throw new Error('did not begin');
+    const allow = await refuseInserts(lookAt(store.dir), 'jobs', how);
+    const end = { state: 'succeeded', result: {}, error: null } as const;
+    const turn = [store.jobs.finish(attempt.fence, end, START_MS), create(), create()];
+    expect(new Set(await ends(turn))).toEqual(new Set(['rejected']));
+    await allow();
+    expect([await create(), await create()]).toEqual(['created', 'full']);
+    await store.jobs.finish(attempt.fence, end, START_MS);
+    expect([await create(), await create()]).toEqual(['created', 'full']);
+  });
+
   test('does not spoil the next one: writes, changes and the queue go on', async () => {
     const store = openStore();
-    const dispatcher = createSqliteDispatcher(store, () => START_MS);
+    const dispatcher = createSqliteDispatcher(store, { now: () => START_MS });
     const taken: string[] = [];
     const errors: unknown[] = [];
     const consumer = dispatcher.consume(
@@ -201,5 +218,24 @@ describe.each(['ABORT', 'ROLLBACK'] as const)('a turn that cannot be committed (
     await consumer.stop();
     expect(taken).toEqual([known.id]);
     expect(heard.at(-1)).toBe('job_known succeeded');
+  });
+});
+
+describe('a file that cannot be read for a while', () => {
+  test('rejects what is asked meanwhile, and the store goes on when it is back', async () => {
+    const store = openStore();
+    const known = newJob({ maxOpenJobs: 2 });
+    await store.jobs.create(known);
+    const file = lookAt(store.dir);
+    await betweenTurns(() => file.exec('ALTER TABLE jobs RENAME TO lost'));
+    const cancelled = { state: 'cancelled', result: null, error: 'x' } as const;
+    for (let turn = 0; turn < 3; turn++) {
+      const turns = [store.jobs.create(newJob()), store.jobs.end(known.id, cancelled, START_MS)];
+      expect(new Set(await ends(turns))).toEqual(new Set(['rejected']));
+    }
+    await betweenTurns(() => file.exec('ALTER TABLE lost RENAME TO jobs'));
+    const create = async () => (await store.jobs.create(newJob({ maxOpenJobs: 2 }))).outcome;
+    expect([await create(), await create()]).toEqual(['created', 'full']);
+    expect((await store.jobs.get(known.id))?.state).toBe('queued');
   });
 });

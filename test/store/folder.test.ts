@@ -58,6 +58,43 @@ describe('a data folder', () => {
     expect(await reopened.nonces.claim('a', 'nonce-01', Date.now())).toBe(false);
   });
 
+  test('counts the open jobs of each client again after a reopen', async () => {
+    const store = openStore();
+    const { dir } = store;
+    const all = [newJob(), newJob(), newJob()] as const;
+    for (const job of all) await store.jobs.create(job);
+    await store.jobs.begin(all[0].id, START_MS);
+    await store.jobs.end(all[1].id, { state: 'cancelled', result: null, error: 'x' }, START_MS);
+    await store.close();
+    const { jobs } = openStore({ dir });
+    const create = async (clientId: string) =>
+      (await jobs.create(newJob({ request: newRequest({ clientId }), maxOpenJobs: 3 }))).outcome;
+    expect([await create('agent-a'), await create('agent-a')]).toEqual(['created', 'full']);
+    expect(await create('agent-b')).toBe('created');
+  });
+
+  test('of an older schema is brought up to date: what was queued has its place, and is counted', async () => {
+    const store = openStore();
+    const { dir } = store;
+    const all = [newJob(), newJob(), newJob()] as const;
+    for (const job of all) await store.jobs.create(job);
+    const before = await Promise.all(all.map(({ id }) => store.jobs.get(id)));
+    await store.close();
+    const file = openDatabase(join(dir, 'waybill.db'));
+    file.exec(`
+      DROP INDEX jobs_by_turn;
+      ALTER TABLE jobs DROP COLUMN priority;
+      CREATE INDEX jobs_by_visible ON jobs (visible_ms) WHERE visible_ms IS NOT NULL;
+      PRAGMA user_version = 1`);
+    file.close();
+
+    const { jobs, queue } = openStore({ dir });
+    expect(await Promise.all(all.map(({ id }) => jobs.get(id)))).toEqual(before);
+    expect(queue.ready(START_MS, 10, () => 10).map(({ id }) => id)).toEqual(all.map(({ id }) => id));
+    expect((await jobs.create(newJob({ maxOpenJobs: 3 }))).outcome).toBe('full');
+    expect((await jobs.create(newJob({ maxOpenJobs: 4 }))).outcome).toBe('created');
+  });
+
   test('is made for its owner only, and so are the files that hold secrets', async () => {
     const dir = join(tempFolder(), 'deep/data');
     const store = openStore({ dir });

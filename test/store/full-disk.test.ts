@@ -36,7 +36,7 @@ describe.skipIf(!canLimitFiles)('a store on a full disk', () => {
     }
     allow();
 
-    expect(await store.jobs.create(lost)).toBeNull();
+    expect((await store.jobs.create(lost)).outcome).toBe('created');
     expect(await store.jobs.progress(attempt.fence, { completed: 2 }, START_MS)).toBe(true);
     await store.close();
     const reopened = openStore({ dir });

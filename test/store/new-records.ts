@@ -27,6 +27,7 @@ export function newJob(members: Partial<NewJob> = {}): NewJob {
     deadlineMs: createdMs + 3_600_000,
     retentionMs: 600_000,
     createdMs,
+    maxOpenJobs: 10_000,
     ...members,
   };
 }

@@ -73,6 +73,9 @@ type ModelRequest = { readonly job: ModelJob } | { outcome: Outcome | null };
 
 const OUTCOME: Outcome = { ok: true, status: 'ok', result: {}, error: null };
 
+/** Of one client: fewer than it has requests, so that some jobs find no room. */
+const MAX_OPEN_JOBS = 3;
+
 /** What the verbs mean; each returns what the store's promise must resolve to. */
 function createModel() {
   const requests = new Map<string, ModelRequest>();
@@ -182,6 +185,15 @@ export async function runVerbs(
   };
   const recordLike = (found: ReturnType<typeof model.known>) =>
     found === null ? null : expect.objectContaining(found);
+  const creationLike = (found: ReturnType<typeof model.known>, isFull: boolean) => {
+    if (found !== null) return { outcome: 'known', request: recordLike(found) };
+    return isFull ? { outcome: 'full' } : { outcome: 'created', priority: 0 };
+  };
+  const openJobsOf = (clientId: string) =>
+    jobs.filter(
+      ({ created, state: now, removed }) =>
+        created.request.clientId === clientId && !removed && !isTerminal(now),
+    ).length;
 
   async function pause(): Promise<void> {
     await Promise.all(underWay);
@@ -192,13 +204,14 @@ export async function runVerbs(
   function callRequest({ verb, client, request: number }: Extract<Verb, { client: number }>): void {
     const clientId = clients[client] ?? '';
     const requestId = `request-${number}`;
-    const key = `${clientId} ${requestId}`;
+    const key = keyOfRequest({ client, request: number });
     const wanted = newRequest({ clientId, requestId });
     if (verb === 'create') {
-      const job = newJob({ request: wanted, createdMs: clock });
+      const job = newJob({ request: wanted, createdMs: clock, maxOpenJobs: MAX_OPEN_JOBS });
       const before = model.known(key);
-      expectLater(store.jobs.create(job), recordLike(before), 'create');
-      if (before === null) jobs.push(model.create(key, job));
+      const isFull = openJobsOf(clientId) >= MAX_OPEN_JOBS;
+      expectLater(store.jobs.create(job), creationLike(before, isFull), 'create');
+      if (before === null && !isFull) jobs.push(model.create(key, job));
     } else if (verb === 'claim') {
       const before = model.known(key);
       expectLater(store.requests.claim(wanted), recordLike(before), 'claim');
@@ -210,7 +223,15 @@ export async function runVerbs(
       expectLater(store.requests.release(clientId, requestId), undefined, 'forget');
       model.forget(key);
     }
-    expectLater(store.requests.find(clientId, requestId), recordLike(model.known(key)), 'find');
+  }
+
+  function keyOfRequest({ client, request: number }: { client: number; request: number }): string {
+    return `${clients[client] ?? ''} request-${number}`;
+  }
+
+  function find({ client, request: number }: Extract<Verb, { client: number }>): void {
+    const known = recordLike(model.known(keyOfRequest({ client, request: number })));
+    expectLater(store.requests.find(clients[client] ?? '', `request-${number}`), known, 'find');
   }
 
   function callAttempt(verb: Extract<Verb, { fence: number }>): void {
@@ -296,8 +317,13 @@ export async function runVerbs(
 
   for (const verb of verbs) {
     clock++;
-    if ('client' in verb) callRequest(verb);
-    else if ('fence' in verb) callAttempt(verb);
+    if ('client' in verb) {
+      callRequest(verb);
+      // Only a store whose calls take effect in their order can be asked before the answer.
+      if (waiting) await Promise.all(underWay);
+      find(verb);
+    }
+    if ('fence' in verb) callAttempt(verb);
     else if ('job' in verb) callJob(verb);
     if (waiting || verb.verb === 'pause') {
       await pause();

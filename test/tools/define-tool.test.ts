@@ -96,6 +96,11 @@ describe('a job', () => {
     expect(Object.isFrozen(job)).toBe(true);
   });
 
+  test('runs as many at once as the workers do, unless it says how many', () => {
+    expect(define({ job: true }).job?.concurrency).toBeUndefined();
+    expect(define({ job: { concurrency: 2 } }).job).toEqual({ ...JOB_POLICY, concurrency: 2 });
+  });
+
   test.each(Object.entries(JOB_POLICY_BOUNDS))('%s holds its bounds %j', (name, [min, max]) => {
     expect(define({ job: { [name]: min } }).job).toMatchObject({ [name]: min });
     expect(define({ job: { [name]: max } }).job).toMatchObject({ [name]: max });

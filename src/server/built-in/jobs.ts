@@ -66,10 +66,10 @@ function cancelJob(jobs: Jobs, dispatcher: Dispatcher, now: () => number): Built
     input: z.strictObject({ job_id: JOB_ID }),
     output: z.strictObject({ job_id: z.string(), status: STATE }),
     async answer({ job_id }, { clientId }) {
-      await find(jobs, job_id, clientId);
+      const job = await find(jobs, job_id, clientId);
       const end = { state: 'cancelled', result: null, error: 'cancelled: by the client' } as const;
       const state = await jobs.end(job_id, end, now());
-      await dispatcher.remove(job_id);
+      await dispatcher.remove(job);
       return completed({ job_id, status: state ?? 'cancelled' });
     },
   });

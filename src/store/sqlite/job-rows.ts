@@ -21,6 +21,7 @@ export interface JobRow {
   readonly tool: string;
   readonly createdMs: number;
   readonly spec: JobSpec;
+  readonly priority: number;
   state: JobState;
   visibleMs: number | null;
   dueMs: number;
@@ -48,11 +49,12 @@ export interface JobRows extends Unflushed {
   isNew(id: string): boolean;
   /** The row was changed in this turn. */
   touch(row: JobRow): void;
-  remove(id: string): void;
+  /** @returns what it was */
+  remove(id: string): Pick<JobRow, 'clientId' | 'state'> | null;
 }
 
 const COLUMNS =
-  'id, client_id, request_id, tool, created_ms, state, visible_ms, due_ms, fence, attempt, revision, updated_ms, progress, result, error, spec';
+  'id, client_id, request_id, tool, created_ms, state, visible_ms, due_ms, fence, attempt, revision, updated_ms, progress, result, error, spec, priority';
 
 export function createJobRows(db: Database): JobRows {
   const sql = prepare(db);
@@ -111,7 +113,8 @@ export function createJobRows(db: Database): JobRows {
     remove(id) {
       flush();
       memory.remove(id);
-      sql.remove.run(id);
+      const row = sql.remove.get(id);
+      return row === undefined ? null : { clientId: String(row['client_id']), state: toState(row) };
     },
     flush,
     reset() {
@@ -167,7 +170,7 @@ function prepare(db: Database) {
         updated_ms = ?, progress = ?, result = ?, error = ? WHERE id = ?`),
     byId: db.prepare(`SELECT ${COLUMNS} FROM jobs WHERE id = ?`),
     byRequest: db.prepare(`SELECT ${COLUMNS} FROM jobs WHERE client_id = ? AND request_id = ?`),
-    remove: db.prepare('DELETE FROM jobs WHERE id = ?'),
+    remove: db.prepare('DELETE FROM jobs WHERE id = ? RETURNING client_id, state'),
   };
 }
 
@@ -193,6 +196,7 @@ function insertRow(insert: Statement, row: JobRow): number {
     toText(row.result),
     row.error,
     spec,
+    row.priority,
   );
   return spec.length;
 }
@@ -222,6 +226,11 @@ export function toObject(text: Row[string] | undefined): JsonObject | null {
   return typeof text === 'string' ? (JSON.parse(text) as JsonObject) : null;
 }
 
+export function toState(row: Row): JobState {
+  // The column is only ever written from a JobRow.
+  return row['state'] as JobState;
+}
+
 function toJobRow(row: Row): JobRow {
   return {
     id: String(row['id']),
@@ -229,9 +238,10 @@ function toJobRow(row: Row): JobRow {
     requestId: String(row['request_id']),
     tool: String(row['tool']),
     createdMs: Number(row['created_ms']),
-    // Both columns are only ever written by this module.
+    // The column is only ever written by this module.
     spec: JSON.parse(String(row['spec'])) as JobSpec,
-    state: row['state'] as JobState,
+    state: toState(row),
+    priority: Number(row['priority']),
     visibleMs: row['visible_ms'] === null ? null : Number(row['visible_ms']),
     dueMs: Number(row['due_ms']),
     fence: Number(row['fence']),

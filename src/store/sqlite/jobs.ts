@@ -1,18 +1,21 @@
 import { type Changes, createChanges } from '../changes.ts';
 import { jobIdPrefix } from '../job-id.ts';
+import { priorityOf } from '../priority.ts';
 import {
   type Attempt,
+  type Creation,
+  type DueJob,
   type Fence,
   isTerminal,
   type JobEnd,
   type JobRecord,
   type JobRecords,
-  type JobState,
   type JobSummary,
   type NewJob,
 } from '../record-store.ts';
 import type { Database, Row } from './driver.ts';
-import { type JobRow, type JobRows, toObject, toRequest } from './job-rows.ts';
+import { type JobRow, type JobRows, toObject, toRequest, toState } from './job-rows.ts';
+import type { OpenJobs } from './open-jobs.ts';
 import type { JobQueue } from './queue.ts';
 import type { RequestStatements } from './requests.ts';
 import type { Turn } from './turn.ts';
@@ -21,25 +24,32 @@ export function createJobRecords(
   db: Database,
   turn: Turn,
   rows: JobRows,
+  openJobs: OpenJobs,
   queue: Pick<JobQueue, 'onCreated'>,
   requests: Pick<RequestStatements, 'find'>,
 ): JobRecords {
   const changes = createChanges();
-  const change = createChange(turn, rows, changes);
+  const change = createChange(turn, rows, openJobs, changes);
+
+  function create(job: NewJob): Creation {
+    const { clientId, requestId } = job.request;
+    const known = rows.findByRequest(clientId, requestId);
+    if (known !== null) return { outcome: 'known', request: toRequest(known) };
+    const direct = requests.find(clientId, requestId);
+    if (direct !== null) return { outcome: 'known', request: direct };
+    const open = openJobs.count(clientId);
+    if (open >= job.maxOpenJobs) return { outcome: 'full' };
+    const priority = priorityOf(open);
+    rows.insert(newRow(job, priority));
+    openJobs.add(clientId, 1);
+    queue.onCreated?.({ id: job.id, tool: job.tool });
+    return { outcome: 'created', priority };
+  }
+
   return {
     ...createReads(db, turn, rows),
     ...createAttempts(turn, rows, change),
-    create: (job) =>
-      turn.write(() => {
-        const { clientId, requestId } = job.request;
-        const known = rows.findByRequest(clientId, requestId);
-        if (known !== null) return toRequest(known);
-        const direct = requests.find(clientId, requestId);
-        if (direct !== null) return direct;
-        rows.insert(newRow(job));
-        queue.onCreated?.(job.id);
-        return null;
-      }),
+    create: (job) => turn.write(() => create(job)),
     end: (id, end, nowMs) =>
       turn.write(() => {
         const row = rows.find(id);
@@ -52,17 +62,21 @@ export function createJobRecords(
       // Look and wait in one go: a change between the caller's read and now must not be missed.
       const row = rows.find(id);
       const isNews = row === null || row.revision > afterRevision;
-      return isNews ? Promise.resolve() : changes.next(id, signal);
+      return isNews ? Promise.resolve() : changes.next(id, afterRevision, signal);
     },
     onChange: (listener) => changes.listen(listener),
-    remove: (id) => turn.write(() => rows.remove(id)),
+    remove: (id) =>
+      turn.write(() => {
+        const removed = rows.remove(id);
+        if (removed !== null && !isTerminal(removed.state)) openJobs.add(removed.clientId, -1);
+      }),
   };
 }
 
 /** One change of a row that a client can see. */
 type Change = (row: JobRow, nowMs: number, values: Partial<JobRow>) => void;
 
-function createChange(turn: Turn, rows: JobRows, changes: Changes): Change {
+function createChange(turn: Turn, rows: JobRows, openJobs: OpenJobs, changes: Changes): Change {
   /** Rows that changed in this turn. */
   let hints: Set<JobRow> | null = null;
 
@@ -75,7 +89,7 @@ function createChange(turn: Turn, rows: JobRows, changes: Changes): Change {
         hints = null;
       });
       turn.afterCommit(() => {
-        for (const { id, state } of ofThisTurn) changes.emit(id, state);
+        for (const { id, state, revision } of ofThisTurn) changes.emit(id, state, revision);
       });
     }
     hints.add(row);
@@ -83,6 +97,7 @@ function createChange(turn: Turn, rows: JobRows, changes: Changes): Change {
 
   return (row, nowMs, values) => {
     Object.assign(row, values);
+    if (isTerminal(row.state)) openJobs.add(row.clientId, -1);
     row.revision++;
     row.updatedMs = nowMs;
     rows.touch(row);
@@ -99,7 +114,8 @@ function createReads(db: Database, turn: Turn, rows: JobRows): Pick<JobRecords, 
     SELECT ${SUMMARY} FROM jobs WHERE id > ? AND id < ? AND client_id = ? ORDER BY id DESC LIMIT ?`);
   const listByState = db.prepare(`
     SELECT ${SUMMARY} FROM jobs WHERE id > ? AND id < ? AND client_id = ? AND state = ? ORDER BY id DESC LIMIT ?`);
-  const due = db.prepare('SELECT id, state FROM jobs WHERE due_ms <= ? ORDER BY due_ms LIMIT ?');
+  const due = db.prepare(`
+    SELECT id, tool, priority, state FROM jobs WHERE due_ms <= ? ORDER BY due_ms LIMIT ?`);
   return {
     get: (id) =>
       turn.read(() => {
@@ -116,10 +132,16 @@ function createReads(db: Database, turn: Turn, rows: JobRows): Pick<JobRecords, 
             : rows.select(listByState, ...range, state, limit);
         return found.map(toSummary);
       }),
-    due: (nowMs, limit) =>
-      turn.read(() =>
-        rows.select(due, nowMs, limit).map((row) => ({ id: String(row['id']), state: toState(row) })),
-      ),
+    due: (nowMs, limit) => turn.read(() => rows.select(due, nowMs, limit).map(toDueJob)),
+  };
+}
+
+function toDueJob(row: Row): DueJob {
+  return {
+    id: String(row['id']),
+    tool: String(row['tool']),
+    priority: Number(row['priority']),
+    why: isTerminal(toState(row)) ? 'old' : 'late',
   };
 }
 
@@ -174,7 +196,7 @@ function createAttempts(
 }
 
 /** Created and queued in one step: no crash can come between. */
-function newRow({ id, request, ...job }: NewJob): JobRow {
+function newRow({ id, request, ...job }: NewJob, priority: number): JobRow {
   const { tool, args, attempts, backoffMs, deadlineMs, retentionMs, createdMs } = job;
   return {
     id,
@@ -184,6 +206,7 @@ function newRow({ id, request, ...job }: NewJob): JobRow {
     createdMs,
     spec: { args, digest: request.digest, attempts, backoffMs, deadlineMs, retentionMs },
     state: 'queued',
+    priority,
     visibleMs: createdMs,
     dueMs: deadlineMs,
     fence: 0,
@@ -198,11 +221,6 @@ function newRow({ id, request, ...job }: NewJob): JobRow {
 
 function endValues(row: JobRow, { state, result, error }: JobEnd, nowMs: number): Partial<JobRow> {
   return { state, result, error, visibleMs: null, dueMs: nowMs + row.spec.retentionMs };
-}
-
-function toState(row: Row): JobState {
-  // The column is only ever written from a JobRow.
-  return row['state'] as JobState;
 }
 
 function toSummary(row: Row): JobSummary {

@@ -59,6 +59,13 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX jobs_by_visible ON jobs (visible_ms) WHERE visible_ms IS NOT NULL;
   CREATE INDEX jobs_by_due ON jobs (due_ms);
   `,
+  `
+  -- Lower ones first: jobs of clients that had few others open.
+  ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+  DROP INDEX jobs_by_visible;
+  -- By tool, so that the many jobs of one that has no room are not looked at to find those of others.
+  CREATE INDEX jobs_by_turn ON jobs (tool, priority, visible_ms) WHERE visible_ms IS NOT NULL;
+  `,
 ];
 
 /**

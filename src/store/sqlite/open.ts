@@ -3,7 +3,7 @@ import { uptime } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { SetupError } from '../../errors/index.ts';
 import { SERVER_LIMITS, TIME_WINDOW, type TimeWindow } from '../../limits.ts';
-import type { RecordStore } from '../record-store.ts';
+import type { ClientStore, RecordStore } from '../record-store.ts';
 import { createClientRecords } from './clients.ts';
 import { type Database, openDatabase } from './driver.ts';
 import { createJobRows } from './job-rows.ts';
@@ -11,6 +11,7 @@ import { createJobRecords } from './jobs.ts';
 import { lockDirectory } from './lock.ts';
 import { migrate } from './migrations.ts';
 import { openNonceGuard } from './nonces.ts';
+import { createOpenJobs } from './open-jobs.ts';
 import { createJobQueue, type JobQueue } from './queue.ts';
 import { createRequestRecords, prepareRequests } from './requests.ts';
 import { createTurn, type Turn } from './turn.ts';
@@ -62,7 +63,14 @@ export function openSqliteStore(options: SqliteOptions): SqliteStore {
     // While it serves, the event loop must not wait for a program beside it: callers are told `busy`.
     db.exec('PRAGMA busy_timeout = 50');
     const rows = createJobRows(db);
-    const turn = createTurn(db, rows);
+    const openJobs = createOpenJobs(db, rows);
+    const turn = createTurn(db, {
+      flush: rows.flush,
+      reset() {
+        rows.reset();
+        openJobs.reset();
+      },
+    });
     const requests = prepareRequests(db, rows);
     const queue = createJobQueue(db, rows);
     return {
@@ -73,7 +81,7 @@ export function openSqliteStore(options: SqliteOptions): SqliteStore {
       queue,
       clients: createClientRecords(db, turn),
       requests: createRequestRecords(db, turn, requests),
-      jobs: createJobRecords(db, turn, rows, queue, requests),
+      jobs: createJobRecords(db, turn, rows, openJobs, queue, requests),
       ping: () => turn.write(() => {}),
       async close() {
         turn.close();
@@ -102,9 +110,6 @@ function distrustUntil(meta: Meta, window: TimeWindow, nowMs: number, bootMs: nu
   // Whatever was accepted before was signed for a time before now + maxFuture.
   return Math.max(knownMs, nowMs + Math.max(before.maxFutureMs, window.maxFutureMs));
 }
-
-/** Only the client records, for a program beside a running server. */
-export type ClientStore = Pick<RecordStore, 'clients' | 'serverId' | 'close'>;
 
 /** Opens a folder beside a server that may be running in it. @throws SetupError */
 export function openClientStore(options: SqliteOptions): ClientStore {

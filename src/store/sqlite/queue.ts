@@ -1,5 +1,5 @@
-import { isTerminal } from '../record-store.ts';
-import type { Database } from './driver.ts';
+import { type Dispatch, isTerminal } from '../record-store.ts';
+import type { Database, Row } from './driver.ts';
 import type { JobRow, JobRows } from './job-rows.ts';
 
 /**
@@ -12,9 +12,9 @@ export interface JobQueue {
   /** Puts a job that is not queued into the queue. */
   push(id: string, runAtMs: number): void;
   /** Told of each job right when it is created, queued already, inside the transaction of its turn. */
-  onCreated: ((id: string) => void) | null;
-  /** Ids that can be claimed now, those that wait longest first. */
-  ready(nowMs: number, limit: number): string[];
+  onCreated: ((job: ReadyJob) => void) | null;
+  /** Jobs that can be claimed now, by priority and then those that wait longest; of a tool no more than it has room for. */
+  ready(nowMs: number, limit: number, roomFor: (tool: string) => number): ReadyJob[];
   /** `false`: it is not there to be claimed. */
   claim(id: string, nowMs: number, untilMs: number): boolean;
   /** Moves a held job to another time, `null`: out of the queue. `false`: it is not held any more. */
@@ -24,8 +24,26 @@ export interface JobQueue {
   takeOver(nowMs: number): void;
 }
 
+export type ReadyJob = Pick<Dispatch, 'id' | 'tool'>;
+
+/** A job that can be claimed, and what decides when. */
+interface Place extends Dispatch {
+  readonly visibleMs: number;
+}
+
 export function createJobQueue(db: Database, rows: JobRows): JobQueue {
-  const ready = db.prepare('SELECT id FROM jobs WHERE visible_ms <= ? ORDER BY visible_ms LIMIT ?');
+  // One step of the index a tool; DISTINCT would take one a job.
+  const tools = db.prepare(`
+    WITH RECURSIVE tools (tool) AS (
+      SELECT min(tool) FROM jobs WHERE visible_ms IS NOT NULL
+      UNION ALL
+      SELECT (SELECT min(tool) FROM jobs WHERE visible_ms IS NOT NULL AND tool > tools.tool)
+      FROM tools WHERE tool IS NOT NULL
+    )
+    SELECT tool FROM tools WHERE tool IS NOT NULL`);
+  const ready = db.prepare(`
+    SELECT id, priority, visible_ms FROM jobs WHERE tool = ? AND visible_ms <= ?
+    ORDER BY priority, visible_ms LIMIT ?`);
   const takeOver = db.prepare(`
     UPDATE jobs SET visible_ms = ? WHERE visible_ms > ? AND state = 'running'`);
 
@@ -47,7 +65,16 @@ export function createJobQueue(db: Database, rows: JobRows): JobQueue {
       const row = findUnqueued(id);
       if (row !== null) move(row, runAtMs);
     },
-    ready: (nowMs, limit) => rows.select(ready, nowMs, limit).map((row) => String(row['id'])),
+    ready: (nowMs, limit, roomFor) =>
+      rows
+        .select(tools)
+        .flatMap((row) => {
+          const tool = String(row['tool']);
+          const most = Math.min(limit, roomFor(tool));
+          return most > 0 ? ready.all(tool, nowMs, most).map((found) => toPlace(found, tool)) : [];
+        })
+        .sort((a, b) => a.priority - b.priority || a.visibleMs - b.visibleMs)
+        .slice(0, limit),
     claim(id, nowMs, untilMs) {
       const row = rows.find(id);
       return row !== null && row.visibleMs !== null && row.visibleMs <= nowMs && move(row, untilMs);
@@ -63,5 +90,14 @@ export function createJobQueue(db: Database, rows: JobRows): JobQueue {
     takeOver(nowMs) {
       takeOver.run(nowMs, nowMs);
     },
+  };
+}
+
+function toPlace(row: Row, tool: string): Place {
+  return {
+    id: String(row['id']),
+    tool,
+    priority: Number(row['priority']),
+    visibleMs: Number(row['visible_ms']),
   };
 }

@@ -1,0 +1,72 @@
+import { JOB_LIMITS } from '../../limits.ts';
+import type { JsonObject } from '../../wire/index.ts';
+import type { DueJob, JobRecord, JobState, JobSummary, NewJob } from '../record-store.ts';
+import type { Row } from './database.ts';
+
+/** What never changes about a job and only its worker wants to know; one column of JSON text. */
+export interface JobSpec {
+  readonly args: JsonObject;
+  readonly attempts: number;
+  readonly backoffMs: number;
+}
+
+/** A new job as `create_jobs` reads it (migrations.ts). */
+export function toNewRow(job: NewJob, n: number): object {
+  const { request, args, attempts, backoffMs, deadlineMs, createdMs } = job;
+  const spec: JobSpec = { args, attempts, backoffMs };
+  return {
+    n,
+    client_id: request.clientId,
+    request_id: request.requestId,
+    digest: request.digest,
+    deadline_ms: deadlineMs,
+    due_ms: Math.min(deadlineMs, createdMs + JOB_LIMITS.firstLookMs),
+    id: job.id,
+    tool: job.tool,
+    created_ms: createdMs,
+    retention_ms: job.retentionMs,
+    spec: JSON.stringify(spec),
+    max_open: Math.min(job.maxOpenJobs, MAX_INTEGER),
+  };
+}
+
+const MAX_INTEGER = 2_147_483_647;
+
+export function toSummary(row: Row): JobSummary {
+  return {
+    id: String(row['id']),
+    clientId: String(row['client_id']),
+    requestId: String(row['request_id']),
+    tool: String(row['tool']),
+    // Only ever written by the statements of job-attempts.ts.
+    state: row['state'] as JobState,
+    revision: Number(row['revision']),
+    progress: toObject(row['progress']),
+    // Text as JSON: it may hold U+0000, which the database does not.
+    error: row['error'] === null ? null : String(JSON.parse(String(row['error']))),
+    createdMs: Number(row['created_ms']),
+    updatedMs: Number(row['updated_ms']),
+  };
+}
+
+export function toRecord(row: Row): JobRecord {
+  const summary = toSummary(row);
+  const partial = toObject(row['partial']);
+  const progress = partial === null ? summary.progress : { ...summary.progress, ...partial };
+  return { ...summary, progress, result: toObject(row['result']) };
+}
+
+export function toDueJob(row: Row): DueJob {
+  return {
+    id: String(row['id']),
+    tool: String(row['tool']),
+    priority: Number(row['priority']),
+    // As the statement says.
+    why: row['why'] as DueJob['why'],
+  };
+}
+
+function toObject(text: unknown): JsonObject | null {
+  // Written by JSON.stringify, from objects.
+  return typeof text === 'string' ? (JSON.parse(text) as JsonObject) : null;
+}

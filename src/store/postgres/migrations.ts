@@ -1,0 +1,166 @@
+import type { Client } from 'pg';
+import { SetupError } from '../../errors/index.ts';
+import type { Row } from './database.ts';
+
+/**
+ * The schema, one entry a version; entries are never changed once released. Times are integers in
+ * milliseconds and JSON is text, as on SQLite: text keeps every string as it is, which jsonb does not.
+ */
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE waybill.clients (
+    id text COLLATE "C" PRIMARY KEY,
+    request_keys text NOT NULL,
+    response_keys text NOT NULL,
+    created_ms bigint NOT NULL
+  );
+  INSERT INTO waybill.meta VALUES ('clients_version', '0');
+
+  -- key: 128 bits of a digest of client and nonce.
+  CREATE TABLE waybill.nonces (
+    key uuid PRIMARY KEY,
+    expires_ms bigint NOT NULL
+  );
+  CREATE INDEX nonces_by_expiry ON waybill.nonces (expires_ms);
+
+  -- Requests that must not run twice: direct calls (id is null, outcome tells how they ended) and jobs.
+  -- due_ms: when the sweeper must look at it. open: queued or running. spec: arguments and settings as JSON.
+  CREATE TABLE waybill.requests (
+    client_id text COLLATE "C" NOT NULL,
+    request_id text COLLATE "C" NOT NULL,
+    digest text NOT NULL,
+    deadline_ms bigint NOT NULL,
+    due_ms bigint NOT NULL,
+    outcome text,
+    id text COLLATE "C" UNIQUE,
+    tool text,
+    state text,
+    open boolean NOT NULL,
+    priority integer,
+    fence integer,
+    attempt integer,
+    revision integer,
+    created_ms bigint,
+    updated_ms bigint,
+    retention_ms bigint,
+    spec text,
+    progress text,
+    partial text,
+    result text,
+    error text,
+    PRIMARY KEY (client_id, request_id)
+  ) WITH (fillfactor = 80);
+  CREATE INDEX requests_open ON waybill.requests (client_id) WHERE open;
+  CREATE INDEX jobs_by_due ON waybill.requests (due_ms) WHERE id IS NOT NULL;
+  CREATE INDEX calls_by_due ON waybill.requests (due_ms) WHERE id IS NULL;
+
+  -- Creates those jobs of a batch that are new and within the cap of their client. A function, because the
+  -- locks must be held before the snapshot is taken that counts the open jobs.
+  CREATE FUNCTION waybill.create_jobs(batch json, priority_step integer)
+  RETURNS TABLE (job_id text, job_priority integer) LANGUAGE plpgsql AS $body$
+  BEGIN
+    PERFORM pg_advisory_xact_lock(1463898732, hashed.client)
+    FROM (
+      SELECT DISTINCT hashtext(b.client_id) AS client
+      FROM json_to_recordset(batch) AS b(client_id text) ORDER BY client
+    ) AS hashed;
+    RETURN QUERY
+    WITH fresh AS (
+      SELECT b.*, row_number() OVER (PARTITION BY b.client_id ORDER BY b.n) - 1 AS before
+      FROM json_to_recordset(batch) AS b(
+        n integer, client_id text, request_id text, digest text, deadline_ms bigint, due_ms bigint, id text,
+        tool text, created_ms bigint, retention_ms bigint, spec text, max_open integer)
+      WHERE NOT EXISTS (
+        SELECT FROM waybill.requests r WHERE r.client_id = b.client_id AND r.request_id = b.request_id)
+    ), caps AS (
+      SELECT f.client_id, max(f.max_open) AS cap FROM fresh f GROUP BY f.client_id
+    ), counted AS MATERIALIZED (
+      SELECT c.client_id, (
+        SELECT count(*) FROM (
+          SELECT FROM waybill.requests r WHERE r.client_id = c.client_id AND r.open LIMIT c.cap) AS jobs
+      ) AS jobs
+      FROM caps c
+    )
+    INSERT INTO waybill.requests AS made (client_id, request_id, digest, deadline_ms, due_ms, id, tool, state, open,
+      priority, fence, attempt, revision, created_ms, updated_ms, retention_ms, spec)
+    SELECT f.client_id, f.request_id, f.digest, f.deadline_ms, f.due_ms, f.id, f.tool, 'queued', true,
+      (c.jobs + f.before) / priority_step, 0, 0, 1, f.created_ms, f.created_ms, f.retention_ms, f.spec
+    FROM fresh f JOIN counted c USING (client_id)
+    WHERE c.jobs + f.before < f.max_open
+    ON CONFLICT DO NOTHING
+    RETURNING made.id, made.priority;
+  END $body$;
+  `,
+];
+
+/** Any number will do, as long as all processes of waybill take the same. */
+const LOCK = 1_463_898_731;
+
+export interface MigrateOptions {
+  readonly serverId?: string | undefined;
+  readonly defaultServerId?: string | undefined;
+  /** Names the database in messages. */
+  readonly where: string;
+}
+
+/**
+ * Brings the schema to the version of this program, and gives the id of the server that the store belongs to.
+ * All in one transaction, and one process at a time.
+ *
+ * @throws SetupError for a newer schema, another server, or none that is named; then nothing was changed
+ */
+export async function migrate(client: Client, options: MigrateOptions): Promise<string> {
+  await client.query('BEGIN');
+  try {
+    await client.query(`SELECT pg_advisory_xact_lock(${LOCK})`);
+    // Not with IF NOT EXISTS alone: that asks for the right to create even where there is nothing to do.
+    const { rows } = await client.query<Row>(`SELECT to_regclass('waybill.meta') IS NOT NULL AS present`);
+    if (rows[0]?.['present'] !== true) {
+      await client.query('CREATE SCHEMA IF NOT EXISTS waybill');
+      await client.query('CREATE TABLE waybill.meta (name text PRIMARY KEY, value text NOT NULL)');
+    }
+    const version = Number((await getMeta(client, 'schema')) ?? 0);
+    if (version > MIGRATIONS.length) {
+      throw new SetupError(
+        `${options.where} has schema ${version}, this waybill knows ${MIGRATIONS.length}: use the newer waybill that wrote it`,
+      );
+    }
+    for (const sql of MIGRATIONS.slice(version)) await client.query(sql);
+    if (version < MIGRATIONS.length) await setMeta(client, 'schema', String(MIGRATIONS.length));
+    const serverId = await resolveServerId(client, options);
+    await client.query('COMMIT');
+    return serverId;
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => {});
+    throw error;
+  }
+}
+
+async function resolveServerId(
+  client: Client,
+  { serverId, defaultServerId, where }: MigrateOptions,
+): Promise<string> {
+  const known = await getMeta(client, 'server_id');
+  const wanted = serverId ?? known ?? defaultServerId;
+  if (wanted === undefined) throw new SetupError(`${where} has no server id yet: name one with --server-id`);
+  if (known !== null && known !== wanted) {
+    throw new SetupError(
+      `${where} belongs to server "${known}", not "${wanted}": use that --server-id or another --store`,
+    );
+  }
+  if (known === null) await setMeta(client, 'server_id', wanted);
+  return wanted;
+}
+
+async function getMeta(client: Client, name: string): Promise<string | null> {
+  const { rows } = await client.query<Row>('SELECT value FROM waybill.meta WHERE name = $1', [name]);
+  const value = rows[0]?.['value'];
+  return value === undefined ? null : String(value);
+}
+
+async function setMeta(client: Client, name: string, value: string): Promise<void> {
+  await client.query(
+    `INSERT INTO waybill.meta VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
+    [name, value],
+  );
+}
