@@ -2,11 +2,13 @@ import { closeSync, existsSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { SetupError } from '../errors/index.ts';
+import type { ClientStore } from '../store/record-store.ts';
 import type { NewClient } from '../transports/index.ts';
+import type { EngineUrls } from '../jobs/engine-urls.ts';
+import { addStoreOptions, dataOption, engineUrls } from './engine-options.ts';
 import { wrongUse } from './exits.ts';
 import {
   clientIdArgument,
-  dataOption,
   DEFAULT_PORT,
   DEFAULT_SERVER_ID,
   filled,
@@ -20,7 +22,6 @@ import { addVerb } from './verb.ts';
 
 interface AddOptions {
   readonly serverId?: string;
-  readonly data: string;
   readonly url: string;
   readonly requestKeyFile?: string;
   readonly responseKeyFile?: string;
@@ -30,7 +31,6 @@ interface AddOptions {
 }
 
 interface ListOptions {
-  readonly data: string;
   readonly json?: true;
 }
 
@@ -39,7 +39,7 @@ export function addClients(program: Command): void {
     summary: 'Add and list the clients that a server believes; it may be running.',
     examples: ['clients add alice --out alice.json', 'clients list'],
   });
-  addVerb(group, 'add', {
+  const adding = addVerb(group, 'add', {
     summary: 'Add a client and print its credential: the only time that its secrets are shown.',
     detail:
       'A running server knows the client within a second. Secrets of your own come in two files, one for ' +
@@ -47,12 +47,14 @@ export function addClients(program: Command): void {
     examples: [
       'clients add alice --out alice.json',
       'clients add alice --server-id billing --data /var/lib/waybill --url https://billing.example/call --out alice.json',
+      'clients add alice --store-file store.url --out alice.json',
       'clients add bob --request-key-file bob.request --response-key-file bob.response --out bob.json',
     ],
   })
     .addArgument(clientIdArgument())
     .addOption(serverIdOption())
-    .addOption(dataOption())
+    .addOption(dataOption());
+  addStoreOptions(adding)
     .addOption(
       urlOption('where the client finds the server').default(`http://127.0.0.1:${DEFAULT_PORT}/call`),
     )
@@ -63,11 +65,14 @@ export function addClients(program: Command): void {
       new Option('--out <file>', 'write the credential to a new file, for its owner only').argParser(filled),
     )
     .addOption(jsonOption())
-    .action(add);
-  addVerb(group, 'list', { summary: 'List the clients, without their secrets.', examples: ['clients list'] })
-    .addOption(dataOption())
+    .action((id: string, options: AddOptions) => add(id, engineUrls(adding), options));
+  const listing = addVerb(group, 'list', {
+    summary: 'List the clients, without their secrets.',
+    examples: ['clients list', 'clients list --store-file store.url'],
+  }).addOption(dataOption());
+  addStoreOptions(listing)
     .addOption(jsonOption())
-    .action(list);
+    .action((options: ListOptions) => list(engineUrls(listing), options));
 }
 
 function keyFileOption(direction: 'request' | 'response', what: string): Option {
@@ -79,13 +84,13 @@ function keyFileOption(direction: 'request' | 'response', what: string): Option 
     .argParser(filled);
 }
 
-async function add(id: string, options: AddOptions): Promise<void> {
+async function add(id: string, urls: EngineUrls, options: AddOptions): Promise<void> {
   const keys = givenKeys(options);
-  const { data, url, out, serverId, allowWeakKey = false, json } = options;
+  const { url, out, serverId, allowWeakKey = false, json } = options;
   const file = out === undefined ? null : createFile(out);
   try {
     const client = { id, url, allowWeakKey, ...keys };
-    const credential = await addTo(data, serverId, client);
+    const credential = await addTo(urls, serverId, client);
     const text = JSON.stringify(credential, null, 2);
     if (file === null) {
       print(credential, json, text);
@@ -129,42 +134,42 @@ function createFile(path: string): number {
   }
 }
 
-async function addTo(dir: string, serverId: string | undefined, client: NewClient) {
-  const [{ addClient }, { openClientStore }] = await Promise.all([
-    import('../server/index.ts'),
-    import('../store/index.ts'),
-  ]);
-  const opened: ReturnType<typeof openClientStore>[] = [];
-  const open = () => {
-    opened[0] ??= openClientStore({ dir, serverId, defaultServerId: DEFAULT_SERVER_ID });
-    return opened[0];
-  };
+async function addTo(urls: EngineUrls, serverId: string | undefined, client: NewClient) {
+  const { addClient, checkClient } = await import('../server/index.ts');
+  // Before the store is opened: a refusal leaves no folder and no tables behind.
+  checkClient(client);
+  const store = await openClients(urls, { serverId, defaultServerId: DEFAULT_SERVER_ID });
   try {
-    // Opened when the id and the keys are known to be good: a refusal leaves no folder behind.
-    const store = {
-      get clients() {
-        return open().clients;
-      },
-      get serverId() {
-        return open().serverId;
-      },
-    };
     return await addClient(store, client);
   } finally {
-    await opened[0]?.close();
+    await store.close();
   }
 }
 
-async function list({ data: dir, json }: ListOptions): Promise<void> {
-  // Opening makes what is missing; to look must not.
-  if (!existsSync(join(dir, 'waybill.db'))) {
-    throw new SetupError(`${dir} holds no data of a server: name its folder with --data`);
+interface Ids {
+  readonly serverId?: string | undefined;
+  readonly defaultServerId?: string;
+}
+
+async function openClients(urls: EngineUrls, ids: Ids): Promise<ClientStore> {
+  if (urls.kind === 'sqlite') {
+    const { openClientStore } = await import('../store/index.ts');
+    return openClientStore({ dir: urls.dir, ...ids });
   }
-  const [{ openClientStore }, { fingerprint, keyOf }] = await Promise.all([
-    import('../store/index.ts'),
-    import('../wire/signature.ts'),
+  const [{ openPostgresClients }, { stderrLog }] = await Promise.all([
+    import('../store/postgres/open.ts'),
+    import('../server/log.ts'),
   ]);
-  const store = openClientStore({ dir });
+  return openPostgresClients({ url: urls.store, log: stderrLog, ...ids });
+}
+
+async function list(urls: EngineUrls, { json }: ListOptions): Promise<void> {
+  // Opening makes what is missing; to look must not.
+  if (urls.kind === 'sqlite' && !existsSync(join(urls.dir, 'waybill.db'))) {
+    throw new SetupError(`${urls.dir} holds no data of a server: name its folder with --data`);
+  }
+  const { fingerprint, keyOf } = await import('../wire/signature.ts');
+  const store = await openClients(urls, {});
   try {
     const clients = (await store.clients.list()).map(({ id, createdMs, responseKeys: [current] }) => ({
       client_id: id,

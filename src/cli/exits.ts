@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander';
-import { ClientError, type Code, ProtocolError, SetupError } from '../errors/index.ts';
+import { ClientError, type Code, ProtocolError, SetupError, StoreError } from '../errors/index.ts';
 
 /** The one table of exit codes; docs/reference/cli.md is checked against it in both directions. */
 export const EXITS = {
@@ -19,11 +19,11 @@ export const EXITS = {
   },
   interrupted: {
     exitCode: 130,
-    meaning: 'Ended by Ctrl-C; for `serve`, by a second one that did not wait for the drain.',
+    meaning: 'Ended by Ctrl-C; for `serve` and `worker`, by a second one that did not wait for the drain.',
   },
   terminated: {
     exitCode: 143,
-    meaning: '`serve` was ended by a second SIGTERM that did not wait for the drain.',
+    meaning: '`serve` or `worker` was ended by a second SIGTERM that did not wait for the drain.',
   },
 } as const;
 
@@ -88,6 +88,10 @@ const HINTS: Readonly<Partial<Record<Code | ClientError['kind'], string>>> = {
 export function failureOf(error: unknown): Failure {
   if (error instanceof Failure) return error;
   if (error instanceof SetupError) return new Failure('wrongUse', 'setup', error.message, { cause: error });
+  if (error instanceof StoreError) {
+    const why = error.cause instanceof Error ? `: ${error.cause.message}` : '';
+    return new Failure('wrongUse', 'setup', `${error.message}${why}`, { cause: error });
+  }
   if (error instanceof CommanderError)
     return new Failure('wrongUse', 'usage', error.message, { cause: error });
   if (error instanceof ProtocolError) {

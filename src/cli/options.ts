@@ -9,7 +9,6 @@ import { Failure } from './exits.ts';
  * A flag wins over its variable. Secrets come in files only, so that no process list shows them.
  */
 
-const DEFAULT_DATA = '.waybill';
 export const DEFAULT_SERVER_ID = 'waybill';
 export const DEFAULT_PORT = 8_080;
 
@@ -25,12 +24,6 @@ export const portOption = (): Option =>
     .default(DEFAULT_PORT)
     .argParser((text) => integer(text, 0, 65_535));
 
-export const dataOption = (): Option =>
-  new Option('--data <folder>', 'folder of the SQLite file with clients, jobs and nonces')
-    .env('WAYBILL_DATA')
-    .default(DEFAULT_DATA)
-    .argParser(filled);
-
 export const drainOption = (): Option =>
   new Option('--drain-ms <number>', 'time for calls and jobs to end at shutdown')
     .env('WAYBILL_DRAIN_MS')
@@ -40,7 +33,7 @@ export const drainOption = (): Option =>
 export const serverIdOption = (): Option =>
   new Option(
     '--server-id <id>',
-    `id that requests must name (default: that of the folder, else "${DEFAULT_SERVER_ID}")`,
+    `id that requests must name (default: that of the store, else "${DEFAULT_SERVER_ID}")`,
   )
     .env('WAYBILL_SERVER_ID')
     .argParser(wire('server_id'));

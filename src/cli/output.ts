@@ -40,10 +40,17 @@ export function note(text: string): void {
 /** Says why a command failed, in one line, and returns its exit code. */
 export function report(failure: Failure, json: boolean): number {
   const { code, message, result, text } = failure;
-  if (json) print({ error: { code, message, result } }, true);
-  else note(`${paint(process.stderr, 'red', 'waybill:')} ${printable(text)}`);
-  if (isDebug()) note(inspect(failure.cause ?? failure));
+  if (json) print({ error: { code, message: withoutPasswords(message), result } }, true);
+  else note(`${paint(process.stderr, 'red', 'waybill:')} ${withoutPasswords(printable(text))}`);
+  if (isDebug()) note(withoutPasswords(inspect(failure.cause ?? failure)));
   return EXITS[failure.exit].exitCode;
+}
+
+/** A URL may have been typed where none belongs, and be repeated by whoever refuses it. */
+function withoutPasswords(text: string): string {
+  return text
+    .replace(/\b((?:postgres(?:ql)?|rediss?):\/\/)[^\s'"]*@/gi, '$1…@')
+    .replace(/([?&]password=)[^\s'"&]*/gi, '$1…');
 }
 
 export function isDebug(): boolean {

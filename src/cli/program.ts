@@ -6,6 +6,7 @@ import { addDemo } from './demo.ts';
 import { addJobs } from './jobs.ts';
 import { addServe } from './serve.ts';
 import { addTools } from './tools.ts';
+import { addWorker } from './worker.ts';
 import { addVerb, endInOneLine } from './verb.ts';
 
 /** The command line: every verb with its options. What a verb needs to run is loaded when it runs. */
@@ -16,7 +17,8 @@ export function createProgram(): Command {
     .helpOption('-h, --help', 'print help')
     .addHelpText('after', '\nNew here? See the whole protocol at work in a few seconds:\n  $ waybill demo');
   endInOneLine(program);
-  for (const add of [addDemo, addServe, addClients, addCall, addJobs, addTools, addHelp]) add(program);
+  for (const add of [addDemo, addServe, addWorker, addClients, addCall, addJobs, addTools, addHelp])
+    add(program);
   return program;
 }
 

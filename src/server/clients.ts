@@ -28,22 +28,27 @@ export interface NewClient {
  */
 export async function addClient(
   store: Pick<RecordStore, 'clients' | 'serverId'>,
-  { id, url, keys, allowWeakKey = false }: NewClient,
+  newClient: NewClient,
 ): Promise<Credential> {
-  if (!isId(id)) {
-    throw new TypeError(`a client id must be ${ID_RULE}`);
-  }
+  checkClient(newClient);
+  const { id, url, keys } = newClient;
   const request = keys?.request ?? generateSecret();
   const response = keys?.response ?? generateSecret();
-  refuseWeak('request key', request, allowWeakKey);
-  refuseWeak('response key', response, allowWeakKey);
-  if (request === response) {
-    throw new RangeError('the two keys must differ: whoever holds one could forge the other side');
-  }
   const client = { id, requestKeys: [request], responseKeys: [response], createdMs: Date.now() };
   if (!(await store.clients.add(client)))
     throw new RangeError(`client ${id} exists already: choose another id`);
   return { client_id: id, server_id: store.serverId, url, request_key: request, response_key: response };
+}
+
+/** What can be said without the store, before it is opened. @throws TypeError for a wrong id, RangeError for a weak key */
+export function checkClient({ id, keys, allowWeakKey = false }: NewClient): void {
+  if (!isId(id)) throw new TypeError(`a client id must be ${ID_RULE}`);
+  if (keys === undefined) return;
+  refuseWeak('request key', keys.request, allowWeakKey);
+  refuseWeak('response key', keys.response, allowWeakKey);
+  if (keys.request === keys.response) {
+    throw new RangeError('the two keys must differ: whoever holds one could forge the other side');
+  }
 }
 
 function refuseWeak(which: string, secret: string, allowed: boolean): void {

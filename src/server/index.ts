@@ -1,5 +1,6 @@
 export type { Policy } from './authorize.ts';
-export { addClient, type Credential, type NewClient } from './clients.ts';
+export { addClient, checkClient, type Credential, type NewClient } from './clients.ts';
 export { createServer, type Endpoint, type Server } from './create-server.ts';
-export type { ServerOptions } from './options.ts';
+export { createWorker, type Worker } from './create-worker.ts';
+export type { ServerOptions, WorkerOptions } from './options.ts';
 export type { Reply } from './reply.ts';

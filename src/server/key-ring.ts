@@ -28,32 +28,60 @@ export async function openKeyRing(store: RecordStore, log: Logger): Promise<KeyR
   let clients = new Map<string, { readonly keys: ClientKeys; readonly known: true }>();
   let version = Number.NaN;
 
-  async function refresh(): Promise<void> {
+  let reading: Promise<void> = Promise.resolve();
+
+  /** One after the other: what was read earlier must not take the place of what was read later. */
+  function refresh(): Promise<void> {
+    reading = reading.catch(() => {}).then(read);
+    return reading;
+  }
+
+  async function read(): Promise<void> {
     const newest = await store.clients.version();
     if (newest === version) return;
-    const next: typeof clients = new Map();
+    const found: typeof clients = new Map();
     for (const { id, requestKeys, responseKeys } of await store.clients.list()) {
       const [current, ...previous] = responseKeys.map(keyOf);
       if (current === undefined) throw new Error(`client ${id} has no response key`);
-      next.set(id, {
+      found.set(id, {
         keys: { request: requestKeys.map(keyOf), response: [current, ...previous] },
         known: true,
       });
     }
-    clients = next;
+    clients = found;
     version = newest;
   }
 
   await refresh();
-  const timer = setInterval(() => {
-    // The keys in memory stay good: better to serve with them than not at all.
-    refresh().catch((error: unknown) => log.warn({ err: error }, 'cannot read the clients'));
-  }, SERVER_LIMITS.clientRefreshMs);
+  let stopped = false;
+  let failing = false;
+  // Not an interval: a store that hangs must not be asked again and again.
+  const timer = setTimeout(next, SERVER_LIMITS.clientRefreshMs);
   timer.unref();
+
+  function next(): void {
+    void refresh()
+      .then(
+        () => {
+          failing = false;
+        },
+        (error: unknown) => {
+          // The keys in memory stay good: better to serve with them than not at all.
+          if (!failing && !stopped) log.warn({ err: error }, 'cannot read the clients');
+          failing = true;
+        },
+      )
+      .finally(() => {
+        if (!stopped) timer.refresh();
+      });
+  }
 
   return {
     find: (clientId) => clients.get(clientId) ?? nobody,
     refresh,
-    stop: () => clearInterval(timer),
+    stop() {
+      stopped = true;
+      clearTimeout(timer);
+    },
   };
 }

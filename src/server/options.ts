@@ -1,3 +1,4 @@
+import { type EngineUrls, NEEDS_POSTGRES, parseEngineUrls } from '../jobs/index.ts';
 import {
   JOB_LIMITS,
   MESSAGE_LIMITS,
@@ -12,22 +13,18 @@ import type { Policy } from './authorize.ts';
 import { BUILT_IN_NAMES } from './built-in/names.ts';
 import { stderrLog, unfailing } from './log.ts';
 
-/** What a server is made of. Everything but the tools has a default. */
-export interface ServerOptions {
+/** What a server and a worker are told alike; what has no default is `tools`. */
+interface SharedOptions {
   readonly tools: readonly Tool[];
-  /** Where records are kept: `sqlite:FOLDER`. Default `sqlite:.waybill`. */
-  readonly store?: string;
   /** The id that requests must name. Default: the one the store was made with, else `waybill`. */
   readonly serverId?: string;
-  /** Decides who may call what, and how often. Default: every known client may call every tool. */
-  readonly policy?: Policy;
+  /** Where jobs are queued: `redis://…`, `rediss://…` or `postgres://…`. Default: beside the records. */
+  readonly queue?: string;
+  /** Take a Redis that can lose jobs; they run again once their record is looked at. */
+  readonly allowVolatileQueue?: boolean;
   readonly log?: Logger;
-  readonly window?: Partial<TimeWindow>;
+  /** What a request, a reply and a job's result must fit into. */
   readonly messageLimits?: Partial<MessageLimits>;
-  readonly maxCallsInFlight?: number;
-  readonly maxNonces?: number;
-  /** Time of a direct tool, in milliseconds. */
-  readonly directTimeoutMs?: number;
   /** Jobs at once in this process. */
   readonly concurrency?: number;
   readonly leaseMs?: number;
@@ -37,24 +34,53 @@ export interface ServerOptions {
   readonly now?: () => number;
 }
 
-export interface ResolvedOptions {
+/** What a server is made of. Everything but the tools has a default. */
+export interface ServerOptions extends SharedOptions {
+  /** Where records are kept: `sqlite:FOLDER` or `postgres://…`. Default `sqlite:.waybill`. */
+  readonly store?: string;
+  /** `false`: this process accepts jobs and leaves them to others; not with `sqlite:`. Default `true`. */
+  readonly worker?: boolean;
+  /** Decides who may call what, and how often. Default: every known client may call every tool. */
+  readonly policy?: Policy;
+  readonly window?: Partial<TimeWindow>;
+  readonly maxCallsInFlight?: number;
+  /** Nonces that are live at once; `sqlite:` keeps them in memory. */
+  readonly maxNonces?: number;
+  /** Time of a direct tool, in milliseconds. */
+  readonly directTimeoutMs?: number;
+  /** Jobs of one client that may be queued or running; further ones are refused with `busy`. */
+  readonly maxOpenJobs?: number;
+}
+
+/** What a worker is made of. Everything but the tools and the store has a default. */
+export interface WorkerOptions extends SharedOptions {
+  /** Where records are kept: `postgres://…`, the same as that of the servers. */
+  readonly store: string;
+}
+
+/** What runs jobs, in a server or on its own. */
+export interface ResolvedWorker {
   readonly tools: readonly Tool[];
-  readonly dir: string;
+  readonly urls: EngineUrls;
   readonly serverId: string | undefined;
-  readonly policy: Policy | null;
+  readonly allowVolatileQueue: boolean;
   readonly log: Logger;
-  readonly window: TimeWindow;
   readonly messageLimits: MessageLimits;
-  readonly maxCallsInFlight: number;
-  readonly maxNonces: number;
-  readonly directTimeoutMs: number;
   readonly concurrency: number;
   readonly leaseMs: number;
   readonly drainMs: number;
   readonly now: () => number;
 }
 
-const SQLITE = /^sqlite:(?<dir>.+)$/;
+export interface ResolvedServer extends ResolvedWorker {
+  readonly worker: boolean;
+  readonly policy: Policy | null;
+  readonly window: TimeWindow;
+  readonly maxCallsInFlight: number;
+  readonly maxNonces: number;
+  readonly directTimeoutMs: number;
+  readonly maxOpenJobs: number;
+}
 
 /** Smallest and largest value that makes sense; all are integers. */
 const BOUNDS = {
@@ -63,6 +89,7 @@ const BOUNDS = {
   // Node's timers overflow above it.
   directTimeoutMs: [1, 2_147_483_647],
   concurrency: [1, 100_000],
+  maxOpenJobs: [1, Number.MAX_SAFE_INTEGER],
   // Renewed three times a lease, by a timer that must not be late.
   leaseMs: [100, 86_400_000],
   drainMs: [0, 86_400_000],
@@ -79,9 +106,31 @@ const BOUNDS = {
  *
  * @throws TypeError, RangeError
  */
-export function resolveOptions(options: ServerOptions): ResolvedOptions {
-  const { tools, store = 'sqlite:.waybill', serverId } = options;
-  refuseUnknown(options, [...NAMES, ...Object.keys(NUMBERS)], 'createServer');
+export function resolveServer(options: ServerOptions): ResolvedServer {
+  refuseUnknown(options, SERVER_NAMES, 'createServer');
+  const { store = 'sqlite:.waybill', worker = true } = options;
+  const shared = resolveShared({ ...options, store });
+  mustBeBoolean(worker, 'worker');
+  if (!worker) refuseSqlite(shared.urls, 'worker: false');
+  return Object.freeze({
+    ...shared,
+    worker,
+    policy: options.policy ?? null,
+    window: resolveGroup(TIME_WINDOW, options.window, 'window'),
+    ...resolveNumbers(SERVER_NUMBERS, options),
+  });
+}
+
+/** The same for a worker. @throws TypeError, RangeError */
+export function resolveWorker(options: WorkerOptions): ResolvedWorker {
+  refuseUnknown(options, SHARED_NAMES, 'createWorker');
+  const shared = resolveShared(options);
+  refuseSqlite(shared.urls, 'createWorker');
+  return Object.freeze(shared);
+}
+
+function resolveShared(options: WorkerOptions): ResolvedWorker {
+  const { tools, store, queue, serverId, allowVolatileQueue = false } = options;
   if (!Array.isArray(tools) || !tools.every(isTool)) {
     throw new TypeError('tools must be an array of what defineTool returns');
   }
@@ -89,19 +138,26 @@ export function resolveOptions(options: ServerOptions): ResolvedOptions {
   if (serverId !== undefined && !isId(serverId)) {
     throw new TypeError(`serverId must be ${ID_RULE}`);
   }
-  const dir = SQLITE.exec(store)?.groups?.['dir'];
-  if (dir === undefined) throw new TypeError(`store must be sqlite:FOLDER, not ${JSON.stringify(store)}`);
-  return Object.freeze({
+  mustBeBoolean(allowVolatileQueue, 'allowVolatileQueue');
+  return {
     tools,
-    dir,
+    urls: parseEngineUrls(store, queue),
     serverId,
-    policy: options.policy ?? null,
+    allowVolatileQueue,
     log: unfailing(options.log ?? stderrLog),
-    window: resolveGroup(TIME_WINDOW, options.window, 'window'),
     messageLimits: resolveGroup(MESSAGE_LIMITS, options.messageLimits, 'messageLimits'),
-    ...resolveNumbers(NUMBERS, options),
+    ...resolveNumbers(SHARED_NUMBERS, options),
     now: options.now ?? Date.now,
-  });
+  };
+}
+
+/** Its file has one process, and jobs run in that. */
+function refuseSqlite({ kind }: EngineUrls, what: string): void {
+  if (kind === 'sqlite') throw new TypeError(`${what} ${NEEDS_POSTGRES}`);
+}
+
+function mustBeBoolean(value: unknown, name: string): void {
+  if (typeof value !== 'boolean') throw new TypeError(`${name} must be true or false`);
 }
 
 /** Before anything is opened, so that a mistake changes nothing on disk. */
@@ -115,16 +171,32 @@ function refuseNames(names: readonly string[]): void {
   }
 }
 
-const NUMBERS = {
-  maxCallsInFlight: SERVER_LIMITS.maxCallsInFlight as number,
-  maxNonces: SERVER_LIMITS.maxNonces as number,
-  directTimeoutMs: SERVER_LIMITS.directTimeoutMs as number,
+const SHARED_NUMBERS = {
   concurrency: JOB_LIMITS.concurrency as number,
   leaseMs: JOB_LIMITS.leaseMs as number,
   drainMs: JOB_LIMITS.drainMs as number,
 };
 
-const NAMES = ['tools', 'store', 'serverId', 'policy', 'log', 'window', 'messageLimits', 'now'];
+const SERVER_NUMBERS = {
+  maxCallsInFlight: SERVER_LIMITS.maxCallsInFlight as number,
+  maxNonces: SERVER_LIMITS.maxNonces as number,
+  directTimeoutMs: SERVER_LIMITS.directTimeoutMs as number,
+  maxOpenJobs: JOB_LIMITS.maxOpenJobs as number,
+};
+
+const SHARED_NAMES = [
+  'tools',
+  'store',
+  'queue',
+  'allowVolatileQueue',
+  'serverId',
+  'log',
+  'messageLimits',
+  'now',
+  ...Object.keys(SHARED_NUMBERS),
+];
+
+const SERVER_NAMES = [...SHARED_NAMES, 'worker', 'policy', 'window', ...Object.keys(SERVER_NUMBERS)];
 
 function refuseUnknown(given: object, known: readonly string[], where: string): void {
   const unknown = Object.keys(given).find((name) => !known.includes(name));

@@ -27,7 +27,7 @@ export interface BuiltIn {
 
 export type Registry = ReadonlyMap<string, Tool | BuiltIn>;
 
-/** @param tools with names that differ, as resolveOptions checks */
+/** @param tools with names that differ, as the options are checked for */
 export function createRegistry(tools: readonly (Tool | BuiltIn)[]): Registry {
   return new Map(tools.map((tool) => [tool.name, tool]));
 }

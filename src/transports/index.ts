@@ -1,10 +1,12 @@
-export { type Policy, type Reply, type ServerOptions } from '../server/index.ts';
+export { type Policy, type Reply, type ServerOptions, type WorkerOptions } from '../server/index.ts';
 export {
   createServer,
+  createWorker,
   type Credential,
   type Endpoint,
   type NewClient,
   type Server,
+  type Worker,
 } from '../server/index.ts';
 export { createFetchHandler } from './fetch-handler.ts';
 export { inProcess } from './in-process.ts';

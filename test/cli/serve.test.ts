@@ -38,6 +38,8 @@ describe('waybill serve', () => {
       url: `http://127.0.0.1:${port}/call`,
       server_id: 'waybill',
       data: '.waybill',
+      store: 'sqlite:.waybill',
+      queue: 'sqlite:.waybill',
       tools: ['batch_sum', 'start_long_task'],
     });
   });

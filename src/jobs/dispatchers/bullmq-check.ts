@@ -1,0 +1,30 @@
+import type { BullmqOptions } from './bullmq.ts';
+import { openRedisService } from './bullmq-redis.ts';
+import { loadPackages } from './bullmq-service.ts';
+
+/**
+ * Looks whether a queue can be had there, and changes nothing. A database is looked at when it is opened: mostly
+ * it is that of the records.
+ *
+ * @throws SetupError, as `openBullmqDispatcher`
+ */
+export async function checkQueue(
+  url: string,
+  { allowVolatileQueue }: Pick<BullmqOptions, 'allowVolatileQueue'>,
+): Promise<void> {
+  if (!/^redis/i.test(url)) {
+    await loadPackages('a queue in PostgreSQL needs the package bullmq', 'bullmq@6', () => import('bullmq'));
+    return;
+  }
+  const service = await openRedisService({
+    url,
+    serverId: '',
+    allowVolatileQueue,
+    // What there is to warn of is said when it is opened for good.
+    log: SILENT,
+    complain() {},
+  });
+  await service.close();
+}
+
+const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
