@@ -1,17 +1,20 @@
-/** A process of its own: one server under load. Arguments: `waybill` or `minimal`, folder. Sends its port. */
+/**
+ * A process of its own: one server under load. Arguments: `waybill`, `replica` (its client is there) or `minimal`,
+ * and the URL of its store. Sends its port.
+ */
 import { createServer, listen } from '../src/transports/index.ts';
 import exampleTools from '../src/cli/example-tools.ts';
 import { startMinimalServer } from './baseline/minimal-server.ts';
 import { BENCH_CLIENT } from './support.ts';
 
-const [kind, dir = ''] = process.argv.slice(2);
+const [kind, store = ''] = process.argv.slice(2);
 
 async function start(): Promise<number> {
   const { serverId, clientId, keys } = BENCH_CLIENT;
   if (kind === 'minimal') return startMinimalServer(keys, serverId);
-  const server = await createServer({ tools: exampleTools, store: `sqlite:${dir}`, serverId });
+  const server = await createServer({ tools: exampleTools, store, serverId });
   const { port, url } = await listen(server);
-  await server.addClient({ id: clientId, url, keys });
+  if (kind === 'waybill') await server.addClient({ id: clientId, url, keys });
   return port;
 }
 

@@ -8,7 +8,7 @@ const CONNECTIONS = 64;
 const CALLS = 40_000;
 const ROUNDS = 7;
 
-interface Running {
+export interface Running {
   readonly child: ChildProcess;
   readonly port: number;
 }
@@ -16,8 +16,8 @@ interface Running {
 /** Signed batch_sum over HTTP, every request signed right before its round, against the minimal server. */
 export async function benchHttp(): Promise<Line[]> {
   return withFolder(async (dir) => {
-    const ours = await start('waybill', dir);
-    const minimal = await start('minimal', dir);
+    const ours = await start('waybill', `sqlite:${dir}`);
+    const minimal = await start('minimal', '');
     await round(ours, CALLS);
     await round(minimal, CALLS);
     const pairs: { readonly ours: Round; readonly minimal: Round }[] = [];
@@ -49,8 +49,9 @@ export async function benchHttp(): Promise<Line[]> {
   });
 }
 
-async function start(kind: string, dir: string): Promise<Running> {
-  const child = fork(fileURLToPath(new URL('./http-server.js', import.meta.url)), [kind, dir]);
+/** @param kind and URL of the store, as http-server.ts takes them */
+export async function start(kind: string, store: string): Promise<Running> {
+  const child = fork(fileURLToPath(new URL('./http-server.js', import.meta.url)), [kind, store]);
   const [message] = (await once(child, 'message')) as [{ port: number }];
   return { child, port: message.port };
 }

@@ -3,7 +3,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { z } from 'zod';
 import { uuidv7 } from '../src/client/request-id.ts';
 import { createSqliteDispatcher, startWorker } from '../src/jobs/index.ts';
-import { JOB_POLICY, MESSAGE_LIMITS } from '../src/limits.ts';
+import { JOB_LIMITS, JOB_POLICY, MESSAGE_LIMITS } from '../src/limits.ts';
 import { newJobId, openSqliteStore, type SqliteStore } from '../src/store/index.ts';
 import { defineTool, type Logger } from '../src/tools/index.ts';
 import { openBareTable } from './baseline/bare-table.ts';
@@ -125,6 +125,7 @@ async function runOurs({ jobs }: SqliteStore, n: number): Promise<void> {
     ...JOB_POLICY,
     deadlineMs,
     createdMs: nowMs,
+    maxOpenJobs: JOB_LIMITS.maxOpenJobs,
   });
   let revision = 1;
   for (;;) {

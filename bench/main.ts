@@ -1,9 +1,11 @@
 /** `npm run bench [part …]`: measures and prints one table. Exit code 1 if a target is missed. */
 import { cpus } from 'node:os';
 import { benchBomb, benchCodec } from './codec.ts';
+import { benchEngines } from './engines.ts';
 import { benchHttp } from './http.ts';
 import { benchJobs } from './jobs.ts';
 import { benchMemory } from './memory.ts';
+import { benchReplicas } from './replicas.ts';
 import { benchClientSize, benchStart } from './start.ts';
 import type { Line } from './support.ts';
 
@@ -12,6 +14,8 @@ const PARTS: Readonly<Record<string, () => Promise<Line[]> | Line[]>> = {
   bomb: benchBomb,
   http: benchHttp,
   jobs: benchJobs,
+  engines: benchEngines,
+  replicas: benchReplicas,
   memory: benchMemory,
   start: benchStart,
   size: benchClientSize,
