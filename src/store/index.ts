@@ -2,8 +2,6 @@ export { newJobId } from './job-id.ts';
 export { openPostgresClients, openPostgresStore, type PostgresOptions } from './postgres/open.ts';
 export {
   type Attempt,
-  type ClientStore,
-  type Creation,
   type Dispatch,
   type DueJob,
   type Fence,

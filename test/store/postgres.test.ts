@@ -81,7 +81,7 @@ describe('PostgreSQL', { tags: ['postgres'] }, () => {
       const woken = b.jobs.changed(job.id, 1, new AbortController().signal);
       await killListeners(url);
       await a.jobs.begin(job.id, START_MS);
-      await woken;
+      await expect(woken).resolves.toBeUndefined();
     });
   });
 
@@ -203,7 +203,11 @@ async function openTwo(): Promise<readonly [RecordStore, RecordStore]> {
 async function run(url: string, sql: string): Promise<void> {
   const client = new Client({ connectionString: url });
   await client.connect();
-  await client.query(sql).finally(() => client.end());
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
 }
 
 /** Ends the connections over which stores are told of changes. */

@@ -65,15 +65,16 @@ export class QueueConsumer implements Consumer {
     if (!this.#closed) this.#complain(storeError(error));
   };
 
-  /** Takes jobs for free slots, twice as many at once each time. */
+  /** Takes jobs for free slots: one, another, and then as many at once as there were so far. */
   async #fill(): Promise<void> {
     if (this.#isFilling) return;
     this.#isFilling = true;
-    for (let wanted = 1; !this.#stopping; wanted *= 2) {
-      const count = Math.min(wanted, this.#options.concurrency - this.#busy);
+    for (let sum = 0; !this.#stopping; ) {
+      const count = Math.min(Math.max(sum, 1), this.#options.concurrency - this.#busy);
       const taken = await Promise.all(Array.from({ length: count }, () => this.#take()));
       if (taken.includes(true)) this.#pauseMs = 0;
       if (count === 0 || taken.includes(false)) break;
+      sum += count;
     }
     this.#isFilling = false;
     void this.#wait();
