@@ -9,7 +9,8 @@ import { CHANNEL, type Watch } from './watch.ts';
 
 /**
  * Every verb that changes a job is one row of `verbs`, so that what workers begin and end at the same time is one
- * statement and one commit. A verb with a fence takes effect only under it; without one, on any open job.
+ * statement and one commit. A verb with a fence takes effect only under it; without one, on any open job, and it
+ * sets a new fence, as does going back to the queue.
  * The channel is told in messages of 100 jobs: 8 000 bytes are the most that the database takes.
  */
 const CHANGE = {
@@ -19,8 +20,8 @@ const CHANGE = {
       UPDATE waybill.requests r SET
         state = verbs.state,
         open = verbs.state IN ('queued', 'running'),
-        fence = r.fence + verbs.fence_step,
-        attempt = r.attempt + verbs.attempt_step,
+        fence = r.fence + CASE WHEN verbs.under_fence IS NULL OR verbs.state = 'queued' THEN 1 ELSE 0 END,
+        attempt = r.attempt + coalesce(verbs.attempt_step, 0),
         revision = r.revision + 1,
         updated_ms = verbs.now_ms,
         due_ms = CASE WHEN verbs.state IN ('queued', 'running') THEN r.due_ms ELSE verbs.now_ms + r.retention_ms END,
@@ -29,12 +30,12 @@ const CHANGE = {
         result = verbs.result,
         error = verbs.error
       FROM json_to_recordset($1::json) AS verbs(
-        job_id text, under_fence integer, state text, fence_step integer, attempt_step integer, now_ms bigint,
-        begins boolean, progress text, partial text, result text, error text)
+        job_id text, under_fence integer, state text, attempt_step integer, now_ms bigint,
+        progress text, partial text, result text, error text)
       WHERE r.id = verbs.job_id AND r.open
         AND (verbs.under_fence IS NULL OR (r.fence = verbs.under_fence AND r.state = 'running'))
       RETURNING r.id, r.state, r.revision, r.fence, r.attempt, r.client_id, r.request_id, r.tool, r.deadline_ms,
-        CASE WHEN verbs.begins THEN r.spec END AS spec
+        CASE WHEN verbs.under_fence IS NULL AND verbs.state = 'running' THEN r.spec END AS spec
     ), told AS (
       SELECT pg_notify('${CHANNEL}', string_agg(id || ':' || state || ':' || revision, ','))
       FROM (SELECT *, row_number() OVER () / 100 AS message FROM changed) AS numbered GROUP BY message
@@ -46,10 +47,8 @@ interface Verb {
   readonly job_id: string;
   readonly under_fence?: number;
   readonly state: JobState;
-  readonly fence_step: number;
-  readonly attempt_step: number;
+  readonly attempt_step?: 1 | -1;
   readonly now_ms: number;
-  readonly begins?: true;
   readonly progress?: string;
   readonly partial?: string;
   readonly result?: string | null;
@@ -95,30 +94,24 @@ export function createAttempts(db: Database, changes: Changes, { held }: Pick<Wa
 
   return {
     async begin(id, nowMs) {
-      const verb = { state: 'running', fence_step: 1, attempt_step: 1, now_ms: nowMs } as const;
-      const row = await change({ job_id: id, ...verb, begins: true });
+      const row = await change({ job_id: id, state: 'running', attempt_step: 1, now_ms: nowMs });
       if (row === null) return null;
       held.add(id);
       return toAttempt(row);
     },
     progress(fence, { partial, ...progress }, nowMs) {
       const parts = partial === undefined ? {} : { partial: JSON.stringify({ partial }) };
-      const verb = { state: 'running', fence_step: 0, attempt_step: 0, now_ms: nowMs } as const;
+      const verb = { state: 'running', now_ms: nowMs } as const;
       return changeHeld(fence, { ...verb, progress: JSON.stringify(progress), ...parts });
     },
-    finish: (fence, end, nowMs) => changeHeld(fence, { ...ended(end, nowMs), fence_step: 0 }),
+    finish: (fence, end, nowMs) => changeHeld(fence, ended(end, nowMs)),
     release(fence, counted, nowMs) {
       held.delete(fence.jobId);
-      const attemptStep = counted ? 0 : -1;
-      return changeHeld(fence, {
-        state: 'queued',
-        fence_step: 1,
-        attempt_step: attemptStep,
-        now_ms: nowMs,
-      });
+      const step = counted ? {} : ({ attempt_step: -1 } as const);
+      return changeHeld(fence, { state: 'queued', now_ms: nowMs, ...step });
     },
     end: async (id, end, nowMs) =>
-      (await change({ job_id: id, ...ended(end, nowMs), fence_step: 1 })) === null ? null : end.state,
+      (await change({ job_id: id, ...ended(end, nowMs) })) === null ? null : end.state,
     idle: () => verbs.idle(),
   };
 }
@@ -126,7 +119,6 @@ export function createAttempts(db: Database, changes: Changes, { held }: Pick<Wa
 function ended({ state, result, error }: JobEnd, nowMs: number) {
   return {
     state,
-    attempt_step: 0,
     now_ms: nowMs,
     result: result === null ? null : JSON.stringify(result),
     error: error === null ? null : JSON.stringify(error),

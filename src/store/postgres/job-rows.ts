@@ -10,12 +10,25 @@ export interface JobSpec {
   readonly backoffMs: number;
 }
 
-/** A new job as `create_jobs` reads it (migrations.ts). */
-export function toNewRow(job: NewJob, n: number): object {
+/** New jobs as `create_jobs` reads them (migrations.ts), and the cap of each of their clients. */
+export function toNewRows(jobs: readonly NewJob[]) {
+  const ranks = new Map<string, number>();
+  const caps = new Map<string, number>();
+  const rows = jobs.map((job) => {
+    const { clientId } = job.request;
+    const rank = ranks.get(clientId) ?? 0;
+    ranks.set(clientId, rank + 1);
+    caps.set(clientId, Math.max(caps.get(clientId) ?? 0, capOf(job)));
+    return toNewRow(job, rank);
+  });
+  return { rows, caps };
+}
+
+function toNewRow(job: NewJob, rank: number): object {
   const { request, args, attempts, backoffMs, deadlineMs, createdMs } = job;
   const spec: JobSpec = { args, attempts, backoffMs };
   return {
-    n,
+    rank,
     client_id: request.clientId,
     request_id: request.requestId,
     digest: request.digest,
@@ -26,8 +39,12 @@ export function toNewRow(job: NewJob, n: number): object {
     created_ms: createdMs,
     retention_ms: job.retentionMs,
     spec: JSON.stringify(spec),
-    max_open: Math.min(job.maxOpenJobs, MAX_INTEGER),
+    max_open: capOf(job),
   };
+}
+
+function capOf({ maxOpenJobs }: NewJob): number {
+  return Math.min(maxOpenJobs, MAX_INTEGER);
 }
 
 const MAX_INTEGER = 2_147_483_647;

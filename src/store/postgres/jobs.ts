@@ -12,12 +12,12 @@ import {
 import { createBatcher } from './batch.ts';
 import type { Database } from './database.ts';
 import { createAttempts } from './job-attempts.ts';
-import { toDueJob, toNewRow, toRecord, toSummary } from './job-rows.ts';
+import { toDueJob, toNewRows, toRecord, toSummary } from './job-rows.ts';
 import { startWatch } from './watch.ts';
 
 const CREATE = {
   name: 'waybill-jobs-create',
-  text: `SELECT * FROM waybill.create_jobs($1::json, ${JOB_LIMITS.priorityStep})`,
+  text: `SELECT * FROM waybill.create_jobs($1::json, $2::text[], $3::integer[], ${JOB_LIMITS.priorityStep})`,
 };
 const SUMMARY = 'id, client_id, request_id, tool, state, revision, progress, error, created_ms, updated_ms';
 const GET = {
@@ -66,10 +66,14 @@ export function createJobRecords(
   const attempts = createAttempts(db, changes, watch);
 
   async function create(job: NewJob): Promise<Creation> {
-    const priority = await writes.create.run(job);
-    if (priority !== null) return { outcome: 'created', priority };
-    const request = await requests.find(job.request.clientId, job.request.requestId);
-    return request === null ? { outcome: 'full' } : { outcome: 'known', request };
+    // Once more, because in its batch requests that were known may have stood before it, for which there was room.
+    for (let tries = 2; tries > 0; tries--) {
+      const priority = await writes.create.run(job);
+      if (priority !== null) return { outcome: 'created', priority };
+      const request = await requests.find(job.request.clientId, job.request.requestId);
+      if (request !== null) return { outcome: 'known', request };
+    }
+    return { outcome: 'full' };
   }
 
   return {
@@ -127,7 +131,9 @@ function createWrites(db: Database) {
     /** Gives the priority, or `null` when it was not created. */
     create: createBatcher<NewJob, number | null>(
       async (jobs) => {
-        const rows = await db.query(CREATE, [JSON.stringify(jobs.map(toNewRow))]);
+        const { rows: newRows, caps } = toNewRows(jobs);
+        const values = [JSON.stringify(newRows), [...caps.keys()], [...caps.values()]];
+        const rows = await db.query(CREATE, values);
         const created = new Map(rows.map((row) => [row['job_id'], Number(row['job_priority'])]));
         return jobs.map(({ id }) => created.get(id) ?? null);
       },

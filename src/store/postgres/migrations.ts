@@ -54,39 +54,31 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX jobs_by_due ON waybill.requests (due_ms) WHERE id IS NOT NULL;
   CREATE INDEX calls_by_due ON waybill.requests (due_ms) WHERE id IS NULL;
 
-  -- Creates those jobs of a batch that are new and within the cap of their client. A function, because the
-  -- locks must be held before the snapshot is taken that counts the open jobs.
-  CREATE FUNCTION waybill.create_jobs(batch json, priority_step integer)
+  -- Creates the jobs of a batch that are new and within the cap of their client. A function, because the locks
+  -- must be held before the snapshot is taken that counts the open jobs. rank: how many jobs of the same client
+  -- stand before this one in the batch.
+  CREATE FUNCTION waybill.create_jobs(batch json, clients text[], caps integer[], priority_step integer)
   RETURNS TABLE (job_id text, job_priority integer) LANGUAGE plpgsql AS $body$
   BEGIN
     PERFORM pg_advisory_xact_lock(1463898732, hashed.client)
-    FROM (
-      SELECT DISTINCT hashtext(b.client_id) AS client
-      FROM json_to_recordset(batch) AS b(client_id text) ORDER BY client
-    ) AS hashed;
+    FROM (SELECT DISTINCT hashtext(client_id) AS client FROM unnest(clients) AS c(client_id) ORDER BY client) AS hashed;
     RETURN QUERY
-    WITH fresh AS (
-      SELECT b.*, row_number() OVER (PARTITION BY b.client_id ORDER BY b.n) - 1 AS before
-      FROM json_to_recordset(batch) AS b(
-        n integer, client_id text, request_id text, digest text, deadline_ms bigint, due_ms bigint, id text,
-        tool text, created_ms bigint, retention_ms bigint, spec text, max_open integer)
-      WHERE NOT EXISTS (
-        SELECT FROM waybill.requests r WHERE r.client_id = b.client_id AND r.request_id = b.request_id)
-    ), caps AS (
-      SELECT f.client_id, max(f.max_open) AS cap FROM fresh f GROUP BY f.client_id
-    ), counted AS MATERIALIZED (
+    WITH counted AS MATERIALIZED (
       SELECT c.client_id, (
-        SELECT count(*) FROM (
+        SELECT count(*)::integer FROM (
           SELECT FROM waybill.requests r WHERE r.client_id = c.client_id AND r.open LIMIT c.cap) AS jobs
       ) AS jobs
-      FROM caps c
+      FROM unnest(clients, caps) AS c(client_id, cap)
     )
     INSERT INTO waybill.requests AS made (client_id, request_id, digest, deadline_ms, due_ms, id, tool, state, open,
       priority, fence, attempt, revision, created_ms, updated_ms, retention_ms, spec)
-    SELECT f.client_id, f.request_id, f.digest, f.deadline_ms, f.due_ms, f.id, f.tool, 'queued', true,
-      (c.jobs + f.before) / priority_step, 0, 0, 1, f.created_ms, f.created_ms, f.retention_ms, f.spec
-    FROM fresh f JOIN counted c USING (client_id)
-    WHERE c.jobs + f.before < f.max_open
+    SELECT b.client_id, b.request_id, b.digest, b.deadline_ms, b.due_ms, b.id, b.tool, 'queued', true,
+      (c.jobs + b.rank) / priority_step, 0, 0, 1, b.created_ms, b.created_ms, b.retention_ms, b.spec
+    FROM json_to_recordset(batch) AS b(
+      rank integer, client_id text, request_id text, digest text, deadline_ms bigint, due_ms bigint, id text,
+      tool text, created_ms bigint, retention_ms bigint, spec text, max_open integer)
+    JOIN counted c USING (client_id)
+    WHERE c.jobs + b.rank < b.max_open
     ON CONFLICT DO NOTHING
     RETURNING made.id, made.priority;
   END $body$;
