@@ -119,6 +119,8 @@ export const JOB_LIMITS = {
   drainMs: 10_000,
   // Time for aborted jobs to notice, before their records are taken from them.
   abortGraceMs: 500,
+  // How often the outcome of a job that has run is offered to a store that is away.
+  outcomeRetryMs: 500,
   // How often an idle consumer looks for retries that are due and leases that ran out.
   pollMs: 200,
   // Progress is written at most this often for one job; the last value is never lost.

@@ -1,4 +1,5 @@
-import { ProtocolError } from '../errors/index.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ProtocolError, StoreError } from '../errors/index.ts';
 import { JOB_LIMITS, type MessageLimits } from '../limits.ts';
 import type { Attempt, JobEnd, RecordStore } from '../store/index.ts';
 import type { Logger, Settled } from '../tools/index.ts';
@@ -25,6 +26,8 @@ export interface Settler {
   expire(attempt: Attempt): Promise<Verdict>;
   /** Back to the queue as if the attempt had not been. */
   giveBack(attempt: Attempt, retryAfterMs: number, why: string): Promise<Verdict>;
+  /** From now on a store that fails is not asked again. */
+  giveUp(): void;
 }
 
 export function createSettler(
@@ -33,11 +36,30 @@ export function createSettler(
   now: () => number,
   limits: MessageLimits,
 ): Settler {
+  let givenUp = false;
+
   function finish(attempt: Attempt, end: JobEnd): Promise<Verdict> {
-    return jobs.finish(attempt.fence, end, now()).then((held) => {
-      if (!held) log.info({ job_id: attempt.fence.jobId }, DROPPED);
-      return 'done';
-    });
+    return jobs
+      .finish(attempt.fence, end, now())
+      .catch((error: unknown) => finishLater(attempt, end, error))
+      .then((held) => {
+        if (!held) log.info({ job_id: attempt.fence.jobId }, DROPPED);
+        return 'done';
+      });
+  }
+
+  /** The work is done: it must not be done again because the store was away when it ended. The fence decides. */
+  async function finishLater(attempt: Attempt, end: JobEnd, failure: unknown): Promise<boolean> {
+    log.warn({ job_id: attempt.fence.jobId, err: failure }, 'the outcome of a job waits for the store');
+    for (let error = failure; error instanceof StoreError && !givenUp; ) {
+      await sleep(JOB_LIMITS.outcomeRetryMs, undefined, { ref: false });
+      try {
+        return await jobs.finish(attempt.fence, end, now());
+      } catch (again) {
+        error = again;
+      }
+    }
+    throw failure;
   }
 
   async function retry(attempt: Attempt): Promise<Verdict> {
@@ -55,6 +77,9 @@ export function createSettler(
 
   return {
     giveBack,
+    giveUp() {
+      givenUp = true;
+    },
     fail: (attempt, message) => finish(attempt, failed(message)),
     expire: (attempt) => finish(attempt, EXPIRED),
     settle(attempt, settled, why) {

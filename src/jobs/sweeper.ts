@@ -3,6 +3,9 @@ import type { DueJob, RecordStore } from '../store/index.ts';
 import type { Logger } from '../tools/index.ts';
 import type { Dispatcher } from './dispatcher.ts';
 
+/** A time that has passed, whatever the clock. */
+const AT_ONCE = 0;
+
 export interface Sweeper {
   /** Resolves when the sweep under way, if any, has ended. */
   stop(): Promise<void>;
@@ -21,11 +24,21 @@ export function startSweeper(
 ): Sweeper {
   let sweeping = Promise.resolve();
   let stopped = false;
+  let failing = false;
   const timer = setTimeout(next, sweepMs);
 
   function next(): void {
     sweeping = sweep()
-      .catch((error: unknown) => log.error({ err: error }, 'sweep failed'))
+      .then(
+        () => {
+          failing = false;
+        },
+        (error: unknown) => {
+          // Once for each outage.
+          if (!failing) log.error({ err: error }, 'sweep failed');
+          failing = true;
+        },
+      )
       .then(() => {
         if (!stopped) timer.refresh();
       });
@@ -42,10 +55,10 @@ export function startSweeper(
 
   function look(job: DueJob): Promise<unknown> {
     if (job.why === 'old') return store.jobs.remove(job.id);
-    if (job.why === 'unsure') return dispatcher.push(job, now());
+    if (job.why === 'unsure') return dispatcher.push(job, AT_ONCE);
     const error = 'deadline_exceeded: the job did not end in time';
     const ended = store.jobs.end(job.id, { state: 'expired', result: null, error }, now());
-    return Promise.all([ended, dispatcher.remove(job)]);
+    return ended.then(() => dispatcher.remove(job));
   }
 
   return {

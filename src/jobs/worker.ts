@@ -82,6 +82,7 @@ export function startWorker(options: WorkerOptions): Worker {
       const stopped = consumer.stop();
       await until(() => running.size === 0, drainMs);
       await abandonAll(running, settler);
+      settler.giveUp();
       await stopped;
       stopListening();
     },

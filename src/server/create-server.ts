@@ -60,7 +60,7 @@ async function assemble(runtime: Runtime, options: ResolvedServer): Promise<Serv
   // Every held poll listens to it; that is no leak.
   setMaxListeners(0, draining.signal);
   const running = new Set<() => void>();
-  const builtIn = [serverIdentity(serverId), ...jobTools(store, dispatcher, now)];
+  const builtIn = [serverIdentity(serverId), ...jobTools(store, dispatcher, log, now)];
   const registry = createRegistry([...tools, ...builtIn, listTools([...tools, ...builtIn])]);
   const keyRing = await openKeyRing(store, log);
   const pipeline = createPipeline({

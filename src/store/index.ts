@@ -1,5 +1,4 @@
 export { newJobId } from './job-id.ts';
-export { openPostgresClients, openPostgresStore, type PostgresOptions } from './postgres/open.ts';
 export {
   type Attempt,
   type Dispatch,

@@ -1,7 +1,8 @@
 import { Client } from 'pg';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SetupError, StoreError } from '../../src/errors/index.ts';
-import { openPostgresStore, type PostgresOptions, type RecordStore } from '../../src/store/index.ts';
+import type { RecordStore } from '../../src/store/index.ts';
+import { openPostgresStore, type PostgresOptions } from '../../src/store/postgres/open.ts';
 import { createTestClock, START_MS } from '../support/clock.ts';
 import { createTestLog } from '../support/log.ts';
 import { startPostgres } from '../support/services/index.ts';

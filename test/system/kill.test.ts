@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { createCaller } from './caller.ts';
+import { createCaller } from '../support/caller.ts';
+import { createRandom, seedOfRun } from '../support/random.ts';
 import { type AcknowledgedJob, startLoad } from './load.ts';
-import { createRandom, seedOfRun } from './random.ts';
 import { makeFolder, startServer } from './server-process.ts';
 import { expectCallsOnce, expectJobsDone, expectReplaysRefused, startLongJob } from './survive.ts';
 

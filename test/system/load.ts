@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Answer, type Caller, jobIdOf } from './caller.ts';
-import { createRandom, type Random } from './random.ts';
+import { type Answer, type Caller, jobIdOf, nullIfNoReply } from '../support/caller.ts';
+import { createRandom, type Random } from '../support/random.ts';
 
 /** What a signed `accepted` has promised, and what the job must end with. */
 export interface AcknowledgedJob {
@@ -55,7 +55,7 @@ export function startLoad({ callers, url, seed }: Options): Load {
   async function ask(caller: Caller, tool: string, args: Args, requestId: string): Promise<Answer> {
     for (;;) {
       const bytes = caller.request(tool, args, requestId);
-      const answer = await caller.send(load.url, bytes).catch(() => null);
+      const answer = await caller.send(load.url, bytes).catch(nullIfNoReply);
       if (answer !== null && !answer.signed) throw new Error(`refused unsigned: ${answer.message.error}`);
       if (answer === null || answer.code === 'busy') {
         await sleep(10);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Answer, createCaller } from './caller.ts';
+import { type Answer, createCaller } from '../support/caller.ts';
 import { makeFolder, startServer } from './server-process.ts';
 
 const COPIES = 1_000;

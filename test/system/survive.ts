@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import type { JsonObject } from '../../src/wire/index.ts';
-import { type Answer, type Caller, jobIdOf } from './caller.ts';
+import { type Answer, type Caller, jobIdOf } from '../support/caller.ts';
 import type { AcknowledgedCall, AcknowledgedJob, Captured } from './load.ts';
 
 /** Every captured transmission is refused as `replayed`, signed, and gets no result. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Caller, createCaller } from './caller.ts';
+import { type Caller, createCaller } from '../support/caller.ts';
 import { makeFolder, startServer } from './server-process.ts';
 
 async function start() {

@@ -9,6 +9,7 @@ import {
   type Outcome,
   type RecordStore,
 } from '../../store/index.ts';
+import type { Logger } from '../../tools/index.ts';
 import type { JsonObject } from '../../wire/index.ts';
 import { accepted, completed, failed } from '../outcome.ts';
 import type { BuiltIn } from '../registry.ts';
@@ -19,8 +20,13 @@ const STATE = z.enum(STATES);
 const JOB_ID = z.string().min(1).max(128);
 
 /** `poll_job`, `cancel_job` and `list_jobs` (docs/protocol.md §6, §7). */
-export function jobTools({ jobs }: RecordStore, dispatcher: Dispatcher, now: () => number): BuiltIn[] {
-  return [pollJob(jobs), cancelJob(jobs, dispatcher, now), listJobs(jobs)];
+export function jobTools(
+  { jobs }: RecordStore,
+  dispatcher: Dispatcher,
+  log: Logger,
+  now: () => number,
+): BuiltIn[] {
+  return [pollJob(jobs), cancelJob(jobs, dispatcher, log, now), listJobs(jobs)];
 }
 
 type Jobs = RecordStore['jobs'];
@@ -58,7 +64,7 @@ function pollJob(jobs: Jobs): BuiltIn {
   });
 }
 
-function cancelJob(jobs: Jobs, dispatcher: Dispatcher, now: () => number): BuiltIn {
+function cancelJob(jobs: Jobs, dispatcher: Dispatcher, log: Logger, now: () => number): BuiltIn {
   return defineBuiltIn({
     name: 'cancel_job',
     description: 'Ends a job that has not ended yet; says how it stands afterwards.',
@@ -69,7 +75,10 @@ function cancelJob(jobs: Jobs, dispatcher: Dispatcher, now: () => number): Built
       const job = await find(jobs, job_id, clientId);
       const end = { state: 'cancelled', result: null, error: 'cancelled: by the client' } as const;
       const state = await jobs.end(job_id, end, now());
-      await dispatcher.remove(job);
+      // The record has ended, and that counts: whoever gets the job from the queue finds it so.
+      dispatcher.remove(job).catch((error: unknown) => {
+        log.warn({ err: error, job_id }, 'a cancelled job stays in the queue');
+      });
       return completed({ job_id, status: state ?? 'cancelled' });
     },
   });

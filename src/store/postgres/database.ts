@@ -102,12 +102,17 @@ async function refuseUnfit(pool: Pool, where: string): Promise<void> {
   const { rows } = await pool.query<Row>(`
     SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version,
       current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
-      pg_is_in_recovery() AS standby`);
+      current_setting('synchronous_commit') AS synchronous_commit, pg_is_in_recovery() AS standby`);
   const [facts] = rows;
   if (Number(facts?.['number']) < OLDEST_VERSION)
     throw new SetupError(`${where} runs PostgreSQL ${facts?.['version']}: 13 or later is needed`);
   if (facts?.['standby'] === true)
     throw new SetupError(`${where} is a standby, which cannot be written: name the primary`);
+  if (facts?.['synchronous_commit'] !== 'on') {
+    throw new SetupError(
+      `${where} does not take the settings of a connection, as behind a pooler of transactions: name the database itself`,
+    );
+  }
   for (const setting of ['fsync', 'full_page_writes']) {
     if (facts?.[setting] !== 'on')
       throw new SetupError(`${where} runs with ${setting} off and would lose jobs at a crash: turn it on`);
@@ -148,7 +153,8 @@ const REASONS: Readonly<Record<string, string>> = {
 export function setupError(error: unknown, where: string): SetupError {
   const message = error instanceof Error ? error.message : String(error);
   const reason =
-    REASONS[String(codeOf(error))] ?? (/timeout/i.test(message) ? 'it does not answer' : message);
+    REASONS[String(codeOf(error))] ??
+    (/timeout expired|connection timeout|read timeout/i.test(message) ? 'it does not answer' : message);
   return new SetupError(`cannot use ${where}: ${reason}`, { cause: error });
 }
 

@@ -197,7 +197,7 @@ function resolveServerId(meta: Meta, { dir, serverId, defaultServerId }: SqliteO
   const known = meta.get('server_id');
   const wanted = serverId ?? known ?? defaultServerId;
   if (wanted === undefined) {
-    throw new SetupError(`${dir} has no server id yet: name one with --server-id`);
+    throw new SetupError(`${dir} has no server id yet: start its server, or add a client with --server-id`);
   }
   if (known !== null && known !== wanted) {
     throw new SetupError(

@@ -3,6 +3,8 @@ export interface Random {
   /** From `min` to `max`, both included. */
   integer(min: number, max: number): number;
   chance(probability: number): boolean;
+  /** One of them, or `undefined` if there is none. */
+  pick<T>(items: readonly T[]): T | undefined;
 }
 
 /** The generator “mulberry32”: small, and good enough to choose what a test does next. */
@@ -19,6 +21,7 @@ export function createRandom(seed: number): Random {
   return {
     integer: (min, max) => min + Math.floor(next() * (max - min + 1)),
     chance: (probability) => next() < probability,
+    pick: (items) => items[Math.floor(next() * items.length)],
   };
 }
 
