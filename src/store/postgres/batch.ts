@@ -10,7 +10,9 @@ export interface Batcher<In, Out> {
 
 export interface BatchOptions<In> {
   readonly maxItems: number;
-  /** Two items of one key never share a batch: the second comes after the first, in the order they were asked for. */
+  /** Batches that may be under way at the same time. */
+  readonly atOnce?: number;
+  /** Of two items of one key the second waits until the first is done, in the order they were asked for. */
   readonly keyOf?: (item: In) => string;
   /** Length of the text that an item makes of a statement; a batch ends before it is too long. */
   readonly charsOf?: (item: In) => number;
@@ -28,59 +30,79 @@ interface Waiting<In, Out> {
 /** @param runAll gives one value for each item, in their order; if it rejects, so do all of them */
 export function createBatcher<In, Out>(
   runAll: (items: readonly In[]) => Promise<readonly Out[]>,
-  { maxItems, keyOf, charsOf = () => 0 }: BatchOptions<In>,
+  { maxItems, atOnce = 1, keyOf, charsOf = () => 0 }: BatchOptions<In>,
 ): Batcher<In, Out> {
   let waiting: Waiting<In, Out>[] = [];
-  let busy = false;
+  let isScheduled = false;
+  let underWay = 0;
+  /** Of the items under way. */
+  const keys = new Set<string>();
   const whenIdle: (() => void)[] = [];
 
-  /** The first that fit and are of different keys; those left over wait in their order. */
+  /** The first that fit and whose keys are free; those left over wait in their order. */
   function take(): Waiting<In, Out>[] {
     const batch: Waiting<In, Out>[] = [];
     const left: Waiting<In, Out>[] = [];
-    const keys = new Set<string>();
+    const passed = new Set<string>();
     let chars = 0;
     for (const each of waiting) {
       const key = keyOf?.(each.item);
-      const isTaken = key !== undefined && keys.has(key);
-      if (key !== undefined) keys.add(key);
       const isFull = batch.length === maxItems || (chars > 0 && chars + charsOf(each.item) > MAX_CHARS);
-      if (isTaken || isFull) left.push(each);
-      else {
+      if (isFull || (key !== undefined && (keys.has(key) || passed.has(key)))) {
+        left.push(each);
+        if (key !== undefined) passed.add(key);
+      } else {
         chars += charsOf(each.item);
         batch.push(each);
+        if (key !== undefined) keys.add(key);
       }
     }
     waiting = left;
     return batch;
   }
 
-  async function flush(): Promise<void> {
-    while (waiting.length > 0) {
+  /** What waits, as far as it may go now. */
+  function flush(): void {
+    isScheduled = false;
+    while (underWay < atOnce && waiting.length > 0) {
       const batch = take();
-      try {
-        const values = await runAll(batch.map(({ item }) => item));
-        batch.forEach(({ resolve }, n) => {
-          // One value for each item, as runAll promises.
-          resolve(values[n] as Out);
-        });
-      } catch (error) {
-        for (const { reject } of batch) reject(error);
-      }
+      if (batch.length === 0) break;
+      underWay++;
+      void runBatch(batch);
     }
-    busy = false;
-    for (const done of whenIdle.splice(0)) done();
+    if (underWay === 0) for (const done of whenIdle.splice(0)) done();
+  }
+
+  async function runBatch(batch: readonly Waiting<In, Out>[]): Promise<void> {
+    try {
+      const values = await runAll(batch.map(({ item }) => item));
+      batch.forEach(({ resolve }, n) => {
+        // One value for each item, as runAll promises.
+        resolve(values[n] as Out);
+      });
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    }
+    underWay--;
+    if (keyOf !== undefined) for (const { item } of batch) keys.delete(keyOf(item));
+    schedule();
+  }
+
+  /** At the end of the turn, when all who ask in it have asked. */
+  function schedule(): void {
+    if (isScheduled) return;
+    isScheduled = true;
+    setImmediate(flush);
   }
 
   return {
     run(item) {
       return new Promise((resolve, reject) => {
         waiting.push({ item, resolve, reject });
-        if (busy) return;
-        busy = true;
-        setImmediate(() => void flush());
+        if (underWay < atOnce) schedule();
       });
     },
-    idle: () => (busy ? new Promise((resolve) => whenIdle.push(resolve)) : Promise.resolve()),
+    idle: () =>
+      isScheduled || underWay > 0 ? new Promise((resolve) => whenIdle.push(resolve)) : Promise.resolve(),
   };
 }

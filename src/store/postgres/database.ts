@@ -102,13 +102,14 @@ async function refuseUnfit(pool: Pool, where: string): Promise<void> {
   const { rows } = await pool.query<Row>(`
     SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version,
       current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
-      current_setting('synchronous_commit') AS synchronous_commit, pg_is_in_recovery() AS standby`);
+      current_setting('plan_cache_mode') AS plan_cache_mode, pg_is_in_recovery() AS standby`);
   const [facts] = rows;
   if (Number(facts?.['number']) < OLDEST_VERSION)
     throw new SetupError(`${where} runs PostgreSQL ${facts?.['version']}: 13 or later is needed`);
   if (facts?.['standby'] === true)
     throw new SetupError(`${where} is a standby, which cannot be written: name the primary`);
-  if (facts?.['synchronous_commit'] !== 'on') {
+  // One of SETTINGS that no database has by itself.
+  if (facts?.['plan_cache_mode'] !== 'force_generic_plan') {
     throw new SetupError(
       `${where} does not take the settings of a connection, as behind a pooler of transactions: name the database itself`,
     );

@@ -134,7 +134,8 @@ async function resolveServerId(
 ): Promise<string> {
   const known = await getMeta(client, 'server_id');
   const wanted = serverId ?? known ?? defaultServerId;
-  if (wanted === undefined) throw new SetupError(`${where} has no server id yet: start its server, or add a client with --server-id`);
+  if (wanted === undefined)
+    throw new SetupError(`${where} has no server id yet: start its server, or add a client with --server-id`);
   if (known !== null && known !== wanted) {
     throw new SetupError(
       `${where} belongs to server "${known}", not "${wanted}": use that --server-id or another --store`,
