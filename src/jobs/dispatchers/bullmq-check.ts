@@ -13,7 +13,9 @@ export async function checkQueue(
   { allowVolatileQueue }: Pick<BullmqOptions, 'allowVolatileQueue'>,
 ): Promise<void> {
   if (!/^redis/i.test(url)) {
-    await loadPackages('a queue in PostgreSQL needs the package bullmq', 'bullmq@6', () => import('bullmq'));
+    await loadPackages('a queue in PostgreSQL needs the packages bullmq and pg', 'bullmq@6 pg@8', () =>
+      Promise.all([import('bullmq'), import('pg')]),
+    );
     return;
   }
   const service = await openRedisService({

@@ -17,8 +17,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Takes jobs from one queue and runs them. It stands where BullMQ has its Worker, which cannot be stopped while
- * the service is gone, fails a job when a step of the queue fails, asks a database without a pause while a limit
- * is reached, and costs a job a tenth more.
+ * the service is gone, fails a job when a step of the queue fails, and asks a database without a pause while a
+ * limit is reached.
  */
 export class QueueConsumer implements Consumer {
   readonly #queue: ConsumerQueue;
@@ -35,6 +35,7 @@ export class QueueConsumer implements Consumer {
   #isWaiting = false;
   #stopping = false;
   #closed = false;
+  #stopped: Promise<void> | null = null;
   /** Before the queue is asked again that told of a job which was not to be had. */
   #pauseMs = 0;
   #nextFill: NodeJS.Timeout | undefined;
@@ -48,7 +49,12 @@ export class QueueConsumer implements Consumer {
     void this.#fill();
   }
 
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopped ??= this.#end();
+    return this.#stopped;
+  }
+
+  async #end(): Promise<void> {
     const { backend } = this.#queue;
     this.#stopping = true;
     clearTimeout(this.#nextFill);
@@ -72,25 +78,24 @@ export class QueueConsumer implements Consumer {
     for (let sum = 0; !this.#stopping; ) {
       const count = Math.min(Math.max(sum, 1), this.#options.concurrency - this.#busy);
       const taken = await Promise.all(Array.from({ length: count }, () => this.#take()));
-      if (taken.includes(true)) this.#pauseMs = 0;
-      if (count === 0 || taken.includes(false)) break;
+      if (taken.includes('job')) this.#pauseMs = 0;
+      if (taken.includes('failed')) await sleep(QUEUE_LIMITS.retryMs);
+      else if (count === 0 || taken.includes('none')) break;
       sum += count;
     }
     this.#isFilling = false;
     void this.#wait();
   }
 
-  /** @returns false when there was none to be had */
-  async #take(): Promise<boolean> {
+  async #take(): Promise<'job' | 'none' | 'failed'> {
     const token = `${this.#owner}:${this.#takes++}`;
     try {
       const id = this.#readNext(await this.#queue.backend.moveToActive(token));
       if (id !== null) this.#start(id, token);
-      return id !== null;
+      return id === null ? 'none' : 'job';
     } catch (error) {
       this.#onTrouble(error);
-      this.#fillAt(Date.now() + QUEUE_LIMITS.retryMs);
-      return false;
+      return 'failed';
     }
   }
 
@@ -132,9 +137,9 @@ export class QueueConsumer implements Consumer {
   #start(id: string, token: string): void {
     const { held } = this.#leases;
     const mine = held.get(id);
-    if (this.#stopping) void this.#giveBack(id, token);
     // Its lease ran out, and nobody else has taken it: it goes on.
-    else if (mine !== undefined) mine.token = token;
+    if (mine !== undefined) mine.token = token;
+    else if (this.#stopping) void this.#giveBack(id, token);
     else {
       const job: HeldJob = { id, token, lease: { onLost: null, freeSlot() {} }, isOver: false };
       held.set(id, job);

@@ -7,6 +7,7 @@ interface Batch {
   readonly jobs: NewQueueJob[];
   /** Rejects with StoreError. */
   readonly added: Promise<void>;
+  /** Resolves when it has ended, whichever way. */
   send(): Promise<void>;
 }
 
@@ -26,46 +27,50 @@ const NEW_JOB = {
 } as const;
 
 /**
- * Brings jobs to one queue. The pushes of a turn go out as one batch, and while one is under way the next
- * gathers: on PostgreSQL each batch is a commit.
+ * Brings jobs to one queue, in the order of the calls. Those of a turn go out as one batch, and while one is
+ * under way the next gathers: in PostgreSQL each batch is a commit.
  */
-export function createPusher(producer: Pick<Producer, 'add'>) {
-  let gathering: Batch | null = null;
-  let sending = false;
+export function createPusher(
+  producer: Pick<Producer, 'add'>,
+): (job: Dispatch, runAtMs: number) => Promise<void> {
+  /** The last one gathers. */
+  const batches: Batch[] = [];
+  let isSending = false;
 
   function sendNext(): void {
-    const batch = gathering;
-    gathering = null;
-    if (batch === null) return;
-    sending = true;
-    void batch.send().finally(() => {
-      sending = false;
+    const batch = batches.shift();
+    if (batch === undefined) return;
+    isSending = true;
+    void batch.send().then(() => {
+      isSending = false;
       sendNext();
     });
   }
 
-  return (job: Dispatch, runAtMs: number): Promise<void> => {
-    if (gathering === null || gathering.jobs.length >= QUEUE_LIMITS.maxBatch) {
-      const full = gathering;
-      gathering = newBatch(producer);
-      if (full !== null) void full.send();
-      else if (!sending) setImmediate(sendNext);
+  return (job, runAtMs) => {
+    let batch = batches.at(-1);
+    if (batch === undefined || batch.jobs.length >= QUEUE_LIMITS.maxBatch) {
+      batch = newBatch(producer);
+      batches.push(batch);
+      if (!isSending && batches.length === 1) setImmediate(sendNext);
     }
-    gathering.jobs.push(newQueueJob(job, runAtMs));
-    return gathering.added;
+    batch.jobs.push(newQueueJob(job, runAtMs));
+    return batch.added;
   };
 }
 
-/** Its time runs from now on, with the wait for the batch before it. */
+/** Its time runs from now on: with the wait for those before it, its pushes take no longer than one call. */
 function newBatch(producer: Pick<Producer, 'add'>): Batch {
   const jobs: NewQueueJob[] = [];
+  let isOver = false;
   let start: () => void = () => {};
   const sent = new Promise<void>((resolve) => {
     start = resolve;
-  }).then(() => producer.add(jobs));
+  }).then(() => (isOver ? undefined : producer.add(jobs)));
   const added = within(QUEUE_LIMITS.callMs, sent).then(
     () => {},
     (error: unknown) => {
+      isOver = true;
       throw storeError(error);
     },
   );

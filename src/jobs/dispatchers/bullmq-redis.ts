@@ -1,7 +1,9 @@
+import type * as Ioredis from 'ioredis';
 import type { Redis, RedisOptions } from 'ioredis';
 import { SetupError } from '../../errors/index.ts';
 import { createScriptClient } from './bullmq-scripts.ts';
 import {
+  importBullmq,
   leaseSettings,
   loadPackages,
   type Producer,
@@ -21,31 +23,25 @@ const OLDEST_VERSION = [6, 2] as const;
  * @throws SetupError when it cannot be had, is too old, or would lose jobs that were pushed
  */
 export async function openRedisService(options: ServiceOptions): Promise<QueueService> {
-  const { url, serverId, complain } = options;
-  const where = publicUrl(url);
+  const { serverId, complain } = options;
+  const where = publicUrl(options.url);
   const [bullmq, ioredis] = await loadPackages(
     'a queue on Redis needs the packages bullmq and ioredis',
     'bullmq@6 ioredis@6',
-    () => Promise.all([import('bullmq'), import('ioredis')]),
+    async () => [await importBullmq(), await import('ioredis')] as const,
   );
-  const clients: Redis[] = [];
+  const { connect, disconnectAll } = createConnections(ioredis, options);
   /** Settings to write again when the service comes back: it may have come back empty. */
   const producers: Producer[] = [];
 
-  function connect(own: Pick<RedisOptions, 'enableOfflineQueue' | 'maxRetriesPerRequest'>): Redis {
-    const client = new ioredis.Redis(url, { ...CONNECTION, ...own });
-    client.on('error', complain);
-    clients.push(client);
-    return client;
-  }
-
-  // Says no at once while the connection is lost: whoever pushes has a caller that waits.
-  const pushing = connect({ enableOfflineQueue: false, maxRetriesPerRequest: 0 });
+  let pushing: Redis;
   try {
+    // Says no at once while the connection is lost: whoever pushes has a caller that waits.
+    pushing = connect({ enableOfflineQueue: false, maxRetriesPerRequest: 0 });
     await untilReady(pushing);
     await refuseUnfit(pushing, where, options);
   } catch (error) {
-    pushing.disconnect();
+    disconnectAll();
     throw setupError(where, error);
   }
   pushing.on('ready', () => {
@@ -85,7 +81,7 @@ export async function openRedisService(options: ServiceOptions): Promise<QueueSe
       return { backend, release: () => atMost(QUEUE_LIMITS.closeMs, backend.close(true)) };
     },
     async close() {
-      for (const client of clients) client.disconnect();
+      disconnectAll();
     },
   };
 }
@@ -98,6 +94,21 @@ const CONNECTION = {
   reconnectOnError: ({ message }: Error) => message.startsWith('READONLY'),
   disableClientInfo: true,
 } satisfies RedisOptions;
+
+function createConnections(ioredis: Pick<typeof Ioredis, 'Redis'>, { url, complain }: ServiceOptions) {
+  const clients: Redis[] = [];
+  return {
+    connect(own: Pick<RedisOptions, 'enableOfflineQueue' | 'maxRetriesPerRequest'>): Redis {
+      const client = new ioredis.Redis(url, { ...CONNECTION, ...own });
+      client.on('error', complain);
+      clients.push(client);
+      return client;
+    },
+    disconnectAll(): void {
+      for (const client of clients) client.disconnect();
+    },
+  };
+}
 
 /** @throws whatever kept it from becoming ready */
 async function untilReady(redis: Redis): Promise<void> {

@@ -1,6 +1,8 @@
+import type * as Bullmq from 'bullmq';
 import type { IQueueBackend } from 'bullmq';
 import { SetupError } from '../../errors/index.ts';
 import type { Logger } from '../../tools/index.ts';
+import { reasonOf } from './bullmq-trouble.ts';
 
 /**
  * Queues on Redis or in PostgreSQL. BullMQ calls what works on one queue a backend: its scripts on the one and
@@ -109,7 +111,16 @@ export function publicUrl(url: string): string {
 export async function loadPackages<T>(needed: string, install: string, load: () => Promise<T>): Promise<T> {
   try {
     return await load();
-  } catch {
-    throw new SetupError(`${needed}: run "npm install ${install}"`);
+  } catch (error) {
+    const isMissing = error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND';
+    const reason = isMissing ? '' : `, and they cannot be loaded: ${reasonOf(error)}`;
+    throw new SetupError(`${needed}${reason}: run "npm install ${install}"`);
   }
+}
+
+/** @throws when it is an older one, without the parts that are used here */
+export async function importBullmq(): Promise<typeof Bullmq> {
+  const bullmq = await import('bullmq');
+  if (!('createRedisBackend' in bullmq)) throw new Error('this is an older bullmq');
+  return bullmq;
 }

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { SetupError, StoreError } from '../../errors/index.ts';
 
 /** What a driver says, in words that help. */
@@ -17,7 +16,8 @@ const REASONS: Readonly<Record<string, string>> = {
 export function reasonOf(error: unknown): string {
   const inner: unknown = error instanceof AggregateError ? error.errors[0] : error;
   const message = inner instanceof Error ? inner.message : String(inner);
-  return REASONS[codeOf(inner)] ?? (message.replace(/\s+/g, ' ').trim() || 'no reason given');
+  const known = REASONS[codeOf(inner)] ?? (/time(d )?out/i.test(message) ? REASONS['ETIMEDOUT'] : undefined);
+  return known ?? (message.replace(/\s+/g, ' ').trim() || 'no reason given');
 }
 
 export function codeOf(error: unknown): string {
@@ -69,6 +69,9 @@ export async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
 }
 
 /** Resolves when it is done, has failed, or has taken too long. */
-export async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
-  await Promise.race([work.catch(() => {}), sleep(ms, undefined, { ref: false })]);
+export function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  return within(ms, work).then(
+    () => {},
+    () => {},
+  );
 }

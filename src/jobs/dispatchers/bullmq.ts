@@ -39,7 +39,12 @@ export async function openBullmqDispatcher(options: BullmqOptions): Promise<Disp
   if (!URL.canParse(url) || !URLS.test(url)) {
     throw new SetupError('the URL of the queue must be redis://…, rediss://… or postgres://…');
   }
-  const complain = throttled((error) => log.error({ err: storeError(error) }, 'queue connection failed'));
+  /** Before that, troubles are told as the reason why it cannot be opened. */
+  let isOpen = false;
+  const tell = throttled((error) => log.error({ err: storeError(error) }, 'queue connection failed'));
+  const complain = (error: unknown) => {
+    if (isOpen) tell(error);
+  };
   const open = /^redis/i.test(url) ? openRedisService : openPostgresService;
   const service = await open({ ...options, complain });
   try {
@@ -49,6 +54,7 @@ export async function openBullmqDispatcher(options: BullmqOptions): Promise<Disp
         async ([tool, limit]) => [tool, await openQueue(service, `tool.${tool}`, limit)] as const,
       ),
     );
+    isOpen = true;
     return createDispatcher(service, shared, new Map(limited));
   } catch (error) {
     await service.close();
@@ -56,7 +62,7 @@ export async function openBullmqDispatcher(options: BullmqOptions): Promise<Disp
   }
 }
 
-const URLS = /^(rediss?|postgres(ql)?):\/\//i;
+const URLS = /^(rediss?|postgres(ql)?):\/\/./i;
 
 async function openQueue(service: QueueService, name: string, limit: number | null): Promise<Queue> {
   const producer = await within(QUEUE_LIMITS.startMs, service.producer(name, limit));
