@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { openBullmqDispatcher } from '../src/jobs/dispatchers/bullmq.ts';
+import { openBullmqDispatcher } from '../src/jobs/dispatchers/bullmq/dispatcher.ts';
 import { startWorker } from '../src/jobs/index.ts';
 import type { Dispatcher } from '../src/jobs/index.ts';
 import { JOB_LIMITS, JOB_POLICY, MESSAGE_LIMITS } from '../src/limits.ts';

@@ -34,7 +34,7 @@ export type RunJob = (jobId: string, lease: Lease) => Promise<Verdict>;
 export type Verdict = 'done' | { readonly retryAfterMs: number };
 
 export interface ConsumeOptions {
-  /** Jobs at once. */
+  /** Jobs at once. On BullMQ, tools with a limit of their own have slots beside these. */
   readonly concurrency: number;
   /** A worker that did not renew its lease for this long is taken for dead. */
   readonly leaseMs: number;

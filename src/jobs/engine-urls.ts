@@ -1,3 +1,5 @@
+import { publicUrl } from '../store/public-url.ts';
+
 /** Where records are kept and where jobs are queued, from URLs that were checked. */
 export type EngineUrls =
   | { readonly kind: 'sqlite'; readonly dir: string }
@@ -58,9 +60,4 @@ function isQueue(text: string): boolean {
 export function publicUrls(urls: EngineUrls): { readonly store: string; readonly queue: string } {
   if (urls.kind === 'sqlite') return { store: `sqlite:${urls.dir}`, queue: `sqlite:${urls.dir}` };
   return { store: publicUrl(urls.store), queue: publicUrl(urls.queue) };
-}
-
-function publicUrl(text: string): string {
-  const { protocol, host, pathname } = new URL(text);
-  return `${protocol}//${host}${pathname}`;
 }

@@ -60,8 +60,8 @@ async function openPostgres(
 ): Promise<Engine> {
   const [{ openPostgresStore }, { openBullmqDispatcher }, { checkQueue }] = await Promise.all([
     import('../store/postgres/open.ts'),
-    import('./dispatchers/bullmq.ts'),
-    import('./dispatchers/bullmq-check.ts'),
+    import('./dispatchers/bullmq/dispatcher.ts'),
+    import('./dispatchers/bullmq/check.ts'),
   ]);
   // First: a queue that cannot be had must not leave a store behind that was made for it.
   await checkQueue(queue, options);

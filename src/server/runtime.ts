@@ -1,6 +1,7 @@
 import {
   type Engine,
   openEngine,
+  repeatPushes,
   type Sweeper,
   startSweeper,
   startWorker,
@@ -36,7 +37,8 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     job?.concurrency === undefined ? [] : [[name, job.concurrency] as const],
   );
   const engine = await openEngine({ ...options, limits: new Map(limits), defaultServerId: 'waybill' });
-  const { store, dispatcher } = engine;
+  const { store } = engine;
+  const dispatcher = repeatPushes(engine.dispatcher);
   let worker: Worker | null = null;
   let sweeper: Sweeper | null = null;
   let pinging: Promise<true> | null = null;
@@ -53,6 +55,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
 
   return {
     ...engine,
+    dispatcher,
     start() {
       const byName = new Map(tools.map((tool) => [tool.name, tool]));
       if (options.worker) worker = startWorker({ ...options, store, dispatcher, tools: byName });

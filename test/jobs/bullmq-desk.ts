@@ -1,6 +1,6 @@
 import { onTestFinished } from 'vitest';
 import type { ConsumeOptions, Consumer, Dispatcher, RunJob } from '../../src/jobs/dispatcher.ts';
-import { type BullmqOptions, openBullmqDispatcher } from '../../src/jobs/dispatchers/bullmq.ts';
+import { type BullmqOptions, openBullmqDispatcher } from '../../src/jobs/dispatchers/bullmq/dispatcher.ts';
 import type { Dispatch } from '../../src/store/index.ts';
 import { createTestLog, type TestLog } from '../support/log.ts';
 import { startPostgres, startRedis } from '../support/services/index.ts';

@@ -180,7 +180,7 @@ describe.each(SERVICES)('on $name', ({ tags, url }) => {
   test('a job whose worker was killed runs again elsewhere', { tags: [...tags] }, async () => {
     const where = await url();
     const child = runChild(
-      `import { openBullmqDispatcher } from 'DISTjobs/dispatchers/bullmq.js';
+      `import { openBullmqDispatcher } from 'DISTjobs/dispatchers/bullmq/dispatcher.js';
       const url = process.argv[1];
       const log = { debug() {}, info() {}, warn() {}, error() {} };
       const dispatcher = await openBullmqDispatcher({ url, serverId: 'desk', limits: new Map(), allowVolatileQueue: true, log });

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { Client } from 'pg';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { type BullmqOptions, openBullmqDispatcher } from '../../src/jobs/dispatchers/bullmq.ts';
+import { type BullmqOptions, openBullmqDispatcher } from '../../src/jobs/dispatchers/bullmq/dispatcher.ts';
 import { runChild } from '../support/child.ts';
 import { createTestLog } from '../support/log.ts';
 import { startPostgres, startRedis } from '../support/services/index.ts';
@@ -74,7 +74,7 @@ describe('at its start a queue is refused', () => {
         throw Object.assign(new Error('Cannot find package'), { code: 'ERR_MODULE_NOT_FOUND' });
       };
       register('data:text/javascript,' + encodeURIComponent('export ' + resolve.toString().replace('async (', 'async function resolve(').replace('=>', '')));
-      const { openBullmqDispatcher } = await import('DISTjobs/dispatchers/bullmq.js');
+      const { openBullmqDispatcher } = await import('DISTjobs/dispatchers/bullmq/dispatcher.js');
       const options = { url: '${url}', serverId: 'desk', limits: new Map(), allowVolatileQueue: false, log: console };
       await openBullmqDispatcher(options).catch((error) => console.log(error.name + ': ' + error.message));`,
     );

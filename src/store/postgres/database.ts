@@ -2,6 +2,7 @@ import type * as Pg from 'pg';
 import type { Client, ClientConfig, Pool, QueryResult } from 'pg';
 import { SetupError, StoreError } from '../../errors/index.ts';
 import { POSTGRES_LIMITS } from '../../limits.ts';
+import { publicUrl } from '../public-url.ts';
 
 /** A row as the driver gives it; 64-bit integers are text. */
 export type Row = Readonly<Record<string, string | number | boolean | null>>;
@@ -160,13 +161,12 @@ export function setupError(error: unknown, where: string): SetupError {
 }
 
 /**
- * `postgres://host:port/database`, without user and password.
+ * The URL as it may be shown.
  *
- * @throws SetupError when it is no such URL
+ * @throws SetupError when it is not one of PostgreSQL
  */
 export function describeUrl(url: string): string {
-  const parsed = URL.canParse(url) ? new URL(url) : null;
-  if (parsed === null || !/^postgres(ql)?:$/.test(parsed.protocol))
+  if (!URL.canParse(url) || !/^postgres(ql)?:/i.test(url))
     throw new SetupError('the URL of the store must be postgres://user:password@host:port/database');
-  return `postgres://${parsed.host}${parsed.pathname}`;
+  return publicUrl(url);
 }

@@ -1,6 +1,6 @@
-import type { BullmqOptions } from './bullmq.ts';
-import { openRedisService } from './bullmq-redis.ts';
-import { loadPackages } from './bullmq-service.ts';
+import type { BullmqOptions } from './dispatcher.ts';
+import { openRedisService } from './redis.ts';
+import { loadPackages } from './service.ts';
 
 /**
  * Looks whether a queue can be had there, and changes nothing. A database is looked at when it is opened: mostly

@@ -1,13 +1,14 @@
-import { SetupError } from '../../errors/index.ts';
-import type { Dispatch } from '../../store/index.ts';
-import type { Logger } from '../../tools/index.ts';
-import type { Dispatcher, ToolLimits } from '../dispatcher.ts';
-import { QueueConsumer } from './bullmq-consumer.ts';
-import { openPostgresService } from './bullmq-postgres.ts';
-import { createPusher } from './bullmq-pusher.ts';
-import { openRedisService } from './bullmq-redis.ts';
-import { type Producer, publicUrl, QUEUE_LIMITS, type QueueService } from './bullmq-service.ts';
-import { setupError, storeError, throttled, within } from './bullmq-trouble.ts';
+import { SetupError } from '../../../errors/index.ts';
+import type { Dispatch } from '../../../store/index.ts';
+import { publicUrl } from '../../../store/public-url.ts';
+import type { Logger } from '../../../tools/index.ts';
+import type { Dispatcher, ToolLimits } from '../../dispatcher.ts';
+import { QueueConsumer } from './consumer.ts';
+import { openPostgresService } from './postgres.ts';
+import { createPusher } from './pusher.ts';
+import { openRedisService } from './redis.ts';
+import { type Producer, QUEUE_LIMITS, type QueueService } from './service.ts';
+import { setupError, storeError, throttled, within } from './trouble.ts';
 
 export interface BullmqOptions {
   /** redis://, rediss:// or postgres:// */

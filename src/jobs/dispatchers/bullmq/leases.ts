@@ -1,5 +1,5 @@
-import type { Lease } from '../dispatcher.ts';
-import { type ConsumerQueue, stalledLookMs } from './bullmq-service.ts';
+import type { Lease } from '../../dispatcher.ts';
+import { type ConsumerQueue, stalledLookMs } from './service.ts';
 
 /** A job that this process has taken from the queue. */
 export interface HeldJob {

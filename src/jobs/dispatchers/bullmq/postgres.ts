@@ -2,18 +2,18 @@ import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type * as Bullmq from 'bullmq';
 import type { Client, ClientConfig } from 'pg';
-import { SetupError } from '../../errors/index.ts';
+import { SetupError } from '../../../errors/index.ts';
+import { publicUrl } from '../../../store/public-url.ts';
 import {
   importBullmq,
   leaseSettings,
   loadPackages,
-  publicUrl,
   QUEUE_LIMITS,
   type QueueService,
   queueSettings,
   type ServiceOptions,
-} from './bullmq-service.ts';
-import { atMost, codeOf, setupError } from './bullmq-trouble.ts';
+} from './service.ts';
+import { atMost, codeOf, setupError } from './trouble.ts';
 
 const SCHEMA = 'waybill_queue';
 

@@ -1,4 +1,4 @@
-import { SetupError, StoreError } from '../../errors/index.ts';
+import { SetupError, StoreError } from '../../../errors/index.ts';
 
 /** What a driver says, in words that help. */
 const REASONS: Readonly<Record<string, string>> = {

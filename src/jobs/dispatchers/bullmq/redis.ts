@@ -1,19 +1,19 @@
 import type * as Ioredis from 'ioredis';
 import type { Redis, RedisOptions } from 'ioredis';
-import { SetupError } from '../../errors/index.ts';
-import { createScriptClient } from './bullmq-scripts.ts';
+import { SetupError } from '../../../errors/index.ts';
+import { publicUrl } from '../../../store/public-url.ts';
+import { createScriptClient } from './scripts.ts';
 import {
   importBullmq,
   leaseSettings,
   loadPackages,
   type Producer,
-  publicUrl,
   QUEUE_LIMITS,
   type QueueService,
   queueSettings,
   type ServiceOptions,
-} from './bullmq-service.ts';
-import { atMost, setupError } from './bullmq-trouble.ts';
+} from './service.ts';
+import { atMost, setupError } from './trouble.ts';
 
 const OLDEST_VERSION = [6, 2] as const;
 

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MinimalJob } from 'bullmq';
-import type { ConsumeOptions, Consumer, RunJob, Verdict } from '../dispatcher.ts';
-import { until } from '../until.ts';
-import { type HeldJob, keepLeases, type Leases } from './bullmq-leases.ts';
-import { type ConsumerQueue, QUEUE_LIMITS } from './bullmq-service.ts';
-import { atMost, isGone, storeError, throttled } from './bullmq-trouble.ts';
+import type { ConsumeOptions, Consumer, RunJob, Verdict } from '../../dispatcher.ts';
+import { until } from '../../until.ts';
+import { type HeldJob, keepLeases, type Leases } from './leases.ts';
+import { type ConsumerQueue, QUEUE_LIMITS } from './service.ts';
+import { atMost, isGone, storeError, throttled } from './trouble.ts';
 
 export interface QueueConsumerOptions extends ConsumeOptions {
   /** May a limit keep waiting jobs from this consumer? */

@@ -1,8 +1,8 @@
 import type * as Bullmq from 'bullmq';
 import type { IQueueBackend } from 'bullmq';
-import { SetupError } from '../../errors/index.ts';
-import type { Logger } from '../../tools/index.ts';
-import { reasonOf } from './bullmq-trouble.ts';
+import { SetupError } from '../../../errors/index.ts';
+import type { Logger } from '../../../tools/index.ts';
+import { reasonOf } from './trouble.ts';
 
 /**
  * Queues on Redis or in PostgreSQL. BullMQ calls what works on one queue a backend: its scripts on the one and
@@ -99,12 +99,6 @@ export function leaseSettings(leaseMs: number) {
 
 export function queueSettings(limit: number | null) {
   return { 'opts.maxLenEvents': QUEUE_LIMITS.maxEvents, ...(limit !== null && { concurrency: limit }) };
-}
-
-/** `redis://host:port`: what may be shown of a URL. */
-export function publicUrl(url: string): string {
-  const { protocol, host, pathname } = new URL(url);
-  return `${protocol}//${host}${pathname === '/' ? '' : pathname}`;
 }
 
 /** @throws SetupError that says what to install */

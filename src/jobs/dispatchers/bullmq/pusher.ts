@@ -1,6 +1,6 @@
-import type { Dispatch } from '../../store/index.ts';
-import { type NewQueueJob, type Producer, QUEUE_LIMITS } from './bullmq-service.ts';
-import { storeError, within } from './bullmq-trouble.ts';
+import type { Dispatch } from '../../../store/index.ts';
+import { type NewQueueJob, type Producer, QUEUE_LIMITS } from './service.ts';
+import { storeError, within } from './trouble.ts';
 
 /** Pushes that go out together. */
 interface Batch {
