@@ -111,9 +111,6 @@ export const JOB_LIMITS = {
   // its queue may have lost it. Far above the wait in a queue that is not full.
   firstLookMs: 15_000,
   lookMs: 60_000,
-  // How often pushes are made again that the queue did not take, and how many are remembered for it.
-  pushRetryMs: 500,
-  maxFailedPushes: 100_000,
   // How often deadlines, lost dispatches and old records are looked for.
   sweepMs: 500,
   // Records that one step of a sweep touches: keeps the event loop free, and large ones out of memory.

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { ProtocolError } from '../errors/index.ts';
+import type { Dispatcher } from '../jobs/index.ts';
 import { SERVER_LIMITS, type TimeWindow } from '../limits.ts';
 import type { Outcome, RecordStore, RequestRecord } from '../store/index.ts';
 import { canonicalize } from '../wire/index.ts';
@@ -21,6 +22,7 @@ export interface AdmitContext {
   readonly serverId: string;
   readonly window: TimeWindow;
   readonly store: RecordStore;
+  readonly dispatcher: Dispatcher;
   readonly registry: Registry;
   readonly now: () => number;
 }
@@ -32,7 +34,7 @@ export interface AdmitContext {
  */
 export async function admit(verified: Verified, context: AdmitContext): Promise<Fresh> {
   const { message } = verified;
-  const { store, registry, window, now } = context;
+  const { store, dispatcher, registry, window, now } = context;
   if (message.server_id !== context.serverId) {
     throw new ProtocolError('wrong_server', `this is ${context.serverId}`);
   }
@@ -48,7 +50,12 @@ export async function admit(verified: Verified, context: AdmitContext): Promise<
   let known: Outcome | null = null;
   if (tool !== undefined && !tool.repeatable) {
     const record = await store.requests.find(message.client_id, message.request_id);
-    if (record !== null) known = outcomeOf(record, digestOf(message), now());
+    if (record !== null) {
+      known = outcomeOf(record, digestOf(message), now());
+      // `accepted` says that the job is queued: what told the queue at the first time may have failed.
+      if (record.jobId !== null)
+        await dispatcher.push({ id: record.jobId, tool: message.tool, priority: 0 }, now());
+    }
   }
   // The only place that makes a Fresh, after all its checks.
   return { verified, known } as Fresh;

@@ -1,7 +1,6 @@
 import {
   type Engine,
   openEngine,
-  repeatPushes,
   type Sweeper,
   startSweeper,
   startWorker,
@@ -37,8 +36,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     job?.concurrency === undefined ? [] : [[name, job.concurrency] as const],
   );
   const engine = await openEngine({ ...options, limits: new Map(limits), defaultServerId: 'waybill' });
-  const { store } = engine;
-  const dispatcher = repeatPushes(engine.dispatcher);
+  const { store, dispatcher } = engine;
   let worker: Worker | null = null;
   let sweeper: Sweeper | null = null;
   let pinging: Promise<true> | null = null;
