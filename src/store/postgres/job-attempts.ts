@@ -74,6 +74,8 @@ export function createAttempts(db: Database, changes: Changes, { held }: Pick<Wa
     },
     {
       maxItems: POSTGRES_LIMITS.maxBatch,
+      // While one waits for the disk another runs; of one job there is never more than one under way.
+      atOnce: 2,
       keyOf: ({ job_id }) => job_id,
       charsOf: ({ result, partial }) => (result?.length ?? 0) + (partial?.length ?? 0),
     },
