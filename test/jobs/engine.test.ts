@@ -47,7 +47,8 @@ describe.each(DEPLOYMENTS)('on $name', ({ tags, shared, urls }) => {
     const ids = await Promise.all([1, 2, 3].map((n) => workshop.submit('work', { args: { n } })));
     for (const [i, id] of ids.entries())
       expect(await workshop.ended(id)).toMatchObject({ state: 'succeeded', result: { n: i + 1 } });
-    expect(runs.toSorted()).toEqual([1, 2, 3]);
+    expect(runs).toHaveLength(3);
+    expect(new Set(runs)).toEqual(new Set([1, 2, 3]));
   });
 
   test('a retryable failure is tried again, as often as its tool says', options, async () => {
@@ -141,8 +142,8 @@ describe.each(DEPLOYMENTS.filter(({ shared }) => shared))('on $name', ({ tags, u
     const workshops = await Promise.all(
       ['a', 'b'].map(async (name) => {
         const work = tool('work', async ({ n = null }) => {
-          runs.push(`${name} ${n}`);
-          if (new Set(runs.map((run) => run.charAt(0))).size === 2) bothWork.open();
+          runs.push(name);
+          if (new Set(runs).size === 2) bothWork.open();
           await bothWork.opened;
           return { n };
         });
