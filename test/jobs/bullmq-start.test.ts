@@ -63,9 +63,9 @@ describe('at its start a queue is refused', () => {
   });
 
   test.each([
-    ['bullmq', 'redis://127.0.0.1:1', 'bullmq and ioredis: run "npm install bullmq@6 ioredis@6"'],
-    ['ioredis', 'redis://127.0.0.1:1', 'bullmq and ioredis: run "npm install bullmq@6 ioredis@6"'],
-    ['pg', 'postgres://127.0.0.1:1/db', 'bullmq and pg: run "npm install bullmq@6 pg@8"'],
+    ['bullmq', 'redis://127.0.0.1:1', 'bullmq and ioredis: run "npm install bullmq@6.7 ioredis@6"'],
+    ['ioredis', 'redis://127.0.0.1:1', 'bullmq and ioredis: run "npm install bullmq@6.7 ioredis@6"'],
+    ['pg', 'postgres://127.0.0.1:1/db', 'bullmq and pg: run "npm install bullmq@6.7 pg@8"'],
   ])('without the package %s', async (missing, url, message) => {
     const child = runChild(
       `import { register } from 'node:module';

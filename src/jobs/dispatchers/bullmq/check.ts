@@ -13,7 +13,7 @@ export async function checkQueue(
   { allowVolatileQueue }: Pick<BullmqOptions, 'allowVolatileQueue'>,
 ): Promise<void> {
   if (!/^redis/i.test(url)) {
-    await loadPackages('a queue in PostgreSQL needs the packages bullmq and pg', 'bullmq@6 pg@8', () =>
+    await loadPackages('a queue in PostgreSQL needs the packages bullmq and pg', 'bullmq@6.7 pg@8', () =>
       Promise.all([import('bullmq'), import('pg')]),
     );
     return;

@@ -33,7 +33,7 @@ export async function openPostgresService(options: ServiceOptions): Promise<Queu
   const where = publicUrl(url);
   const [bullmq, { default: pg }] = await loadPackages(
     'a queue in PostgreSQL needs the packages bullmq and pg',
-    'bullmq@6 pg@8',
+    'bullmq@6.7 pg@8',
     async () => [await importBullmq(), await import('pg')] as const,
   );
   const connections: Bullmq.PostgresConnection[] = [];

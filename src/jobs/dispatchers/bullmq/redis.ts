@@ -27,7 +27,7 @@ export async function openRedisService(options: ServiceOptions): Promise<QueueSe
   const where = publicUrl(options.url);
   const [bullmq, ioredis] = await loadPackages(
     'a queue on Redis needs the packages bullmq and ioredis',
-    'bullmq@6 ioredis@6',
+    'bullmq@6.7 ioredis@6',
     async () => [await importBullmq(), await import('ioredis')] as const,
   );
   const { connect, disconnectAll } = createConnections(ioredis, options);
