@@ -48,6 +48,9 @@ export async function openPostgresService(options: ServiceOptions): Promise<Queu
       statement_timeout: answerMs,
     });
     connection.on('error', complain);
+    // While BullMQ has a client from the pool nobody would hear that it broke, and that ends a process. Whoever uses
+    // it finds out.
+    connection.pool.on('connect', (client) => client.on('error', () => {}));
     // One for each queue.
     connection.setMaxListeners(0);
     letManyListen(connection);
