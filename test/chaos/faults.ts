@@ -43,9 +43,9 @@ interface Fault {
 const FREEZE_MS = JOB_LIMITS.leaseMs * 2;
 /** The jobs that it is frozen with have begun this short a time ago: they are still running. */
 const FRESH_MS = LONG_JOB_MS[0] / 2;
-/** From a moment to more than any statement may take; in a short run only a part of it. */
-const DATABASE_FREEZE_MS = [500, 6_000] as const;
-const DATABASE_FREEZE_PART = 0.2;
+/** From a moment to more than any call of a service may take; in a short run only a part of it. */
+const SERVICE_FREEZE_MS = [500, 6_000] as const;
+const SERVICE_FREEZE_PART = 0.2;
 const DOWN_MS = [0, 1_500] as const;
 
 const FAULTS = {
@@ -62,7 +62,8 @@ const FAULTS = {
   'worker frozen': { chance: 0.025, onceBy: 0.2, lastsMs: JOB_LIMITS.leaseMs, strike: freezeOne },
   'database killed': { chance: 0.012, onceBy: 0.8, strike: (field) => killService(field, 'database') },
   'Redis killed': { chance: 0.012, onceBy: 0.4, strike: (field) => killService(field, 'Redis') },
-  'database frozen': { chance: 0.005, onceBy: 0.6, strike: freezeDatabase },
+  'database frozen': { chance: 0.005, onceBy: 0.6, strike: (field) => freezeService(field, 'database') },
+  'Redis frozen': { chance: 0.005, onceBy: 0.8, strike: (field) => freezeService(field, 'Redis') },
   'jobs cancelled': {
     chance: 0.4,
     onceBy: 0.8,
@@ -170,10 +171,10 @@ function killService({ outages, random }: Field, name: string): Promise<void> | 
   return target?.isUp === true ? target.kill(random.integer(...DOWN_MS)) : null;
 }
 
-function freezeDatabase({ outages, random, seconds }: Field): Promise<void> | null {
-  const target = outages.targets.find(({ name }) => name === 'database');
-  const [leastMs, mostMs] = DATABASE_FREEZE_MS;
-  const ms = random.integer(leastMs, Math.min(mostMs, seconds * 1000 * DATABASE_FREEZE_PART));
+function freezeService({ outages, random, seconds }: Field, name: string): Promise<void> | null {
+  const target = outages.targets.find((each) => each.name === name);
+  const [leastMs, mostMs] = SERVICE_FREEZE_MS;
+  const ms = random.integer(leastMs, Math.min(mostMs, seconds * 1000 * SERVICE_FREEZE_PART));
   return target?.isUp === true ? target.freeze(ms) : null;
 }
 

@@ -19,6 +19,8 @@ export interface Polls {
 /** Polls under way at once: each holds a reply while its job runs. */
 const POLLERS = 48;
 const WAITS_MS = [0, 300, 1_000] as const;
+/** How many of the open jobs may be cancelled. */
+const MAX_NEWEST = 100;
 /** Jobs that have ended are looked at again: they must not change. */
 const AGAIN_CHANCE = 0.3;
 const AGAIN_MS = [500, 15_000] as const;
@@ -71,7 +73,9 @@ export function startPolls(random: Random, journal: Journal): Polls {
       queue.push(job);
     },
     cancelSome(count) {
-      const victims = Array.from({ length: count }, () => random.pick([...open]));
+      // Else most would be long ones: they are open for longest.
+      const newest = [...open].slice(-MAX_NEWEST);
+      const victims = Array.from({ length: count }, () => random.pick(newest));
       for (const victim of new Set(victims)) {
         if (victim === undefined) continue;
         const cancelling = cancel(victim).catch(unlessGaveUp);
