@@ -14,6 +14,7 @@ const FLOORS: Readonly<Record<string, number>> = {
   server: 4,
   client: 4,
   transports: 5,
+  mcp: 6,
   cli: 7,
   // The public entry: names what is offered, from anywhere; nothing imports it.
   'index.ts': 8,
