@@ -180,7 +180,17 @@ async function submit(
   const digest = 'made up for the bench: 43 characters, as is';
   const request = { clientId, requestId: id, digest, deadlineMs, expiresMs: deadlineMs };
   const tool = increment.name;
-  const job = { id, request, tool, args: { n }, ...JOB_POLICY, deadlineMs, createdMs, ...LIMITS };
+  const job = {
+    id,
+    request,
+    tool,
+    args: { n },
+    answers: {},
+    ...JOB_POLICY,
+    deadlineMs,
+    createdMs,
+    ...LIMITS,
+  };
   const creation = await store.jobs.create(job);
   if (creation.outcome !== 'created') throw new Error(`${id}: ${creation.outcome}`);
   await dispatcher.push({ id, tool, priority: creation.priority }, createdMs);

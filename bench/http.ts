@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { load } from './load.ts';
+import { callsTo, load } from './load.ts';
 import { type Line, median, signedRequest, thousands, withFolder } from './support.ts';
 
 const CONNECTIONS = 64;
@@ -65,7 +65,7 @@ interface Round {
 async function round({ child, port }: Running, calls: number): Promise<Round> {
   const bodies = Array.from({ length: calls }, () => signedRequest());
   const before = await cpuOf(child);
-  const { perSecond, notOk } = await load(port, bodies, CONNECTIONS);
+  const { perSecond, notOk } = await load(callsTo(port), bodies, CONNECTIONS);
   if (notOk > 0) throw new Error(`${notOk} of ${calls} calls were not answered with ok`);
   return { perSecond, cpuUs: ((await cpuOf(child)) - before) / calls };
 }

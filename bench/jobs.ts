@@ -122,6 +122,7 @@ async function runOurs({ jobs }: SqliteStore, n: number): Promise<void> {
     request,
     tool: increment.name,
     args: { n },
+    answers: {},
     ...JOB_POLICY,
     deadlineMs,
     createdMs: nowMs,

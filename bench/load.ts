@@ -6,18 +6,32 @@ export interface LoadResult {
   readonly notOk: number;
 }
 
+/** Where the bodies go, and what an answer that is right holds. */
+export interface Target {
+  readonly port: number;
+  readonly path: string;
+  /** Lines of headers beside those of any JSON body. */
+  readonly headers: readonly string[];
+  readonly ok: string;
+}
+
+/** Where signed calls go. */
+export function callsTo(port: number): Target {
+  return { port, path: '/call', headers: [], ok: '"ok":true' };
+}
+
 /**
  * Sends the bodies over keep-alive connections, each connection one request at a time, with as little
  * work in this process as can be: the server must be what is measured.
  */
 export async function load(
-  port: number,
+  { port, path, headers, ok: mark }: Target,
   bodies: readonly string[],
   connections: number,
 ): Promise<LoadResult> {
+  const head = ['host: localhost', 'content-type: application/json', ...headers, ''].join('\r\n');
   const requests = bodies.map(
-    (body) =>
-      `POST /call HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    (body) => `POST ${path} HTTP/1.1\r\n${head}content-length: ${body.length}\r\n\r\n${body}`,
   );
   const sockets = await Promise.all(Array.from({ length: connections }, () => open(port)));
   let next = 0;
@@ -33,7 +47,7 @@ export async function load(
             else socket.write(request, 'latin1');
           };
           socket.on('error', reject);
-          onReplies(socket, (ok) => {
+          onReplies(socket, mark, (ok) => {
             if (!ok) notOk++;
             send();
           });
@@ -53,21 +67,28 @@ function open(port: number): Promise<Socket> {
   });
 }
 
-/** Calls back for each whole HTTP response. */
-function onReplies(socket: Socket, onReply: (ok: boolean) => void): void {
+/** Calls back for each whole HTTP response, of a known length or in chunks. */
+function onReplies(socket: Socket, mark: string, onReply: (ok: boolean) => void): void {
   let held = '';
   socket.setEncoding('latin1');
   socket.on('data', (chunk: string) => {
     held += chunk;
     for (;;) {
-      const head = held.indexOf('\r\n\r\n');
-      if (head === -1) return;
-      const length = Number(/content-length: (\d+)/i.exec(held.slice(0, head))?.[1]);
-      const end = head + 4 + length;
-      if (held.length < end) return;
-      const ok = held.startsWith('HTTP/1.1 200') && held.includes('"ok":true');
+      const end = endOf(held);
+      if (end === -1 || held.length < end) return;
+      const ok = held.startsWith('HTTP/1.1 200') && held.slice(0, end).includes(mark);
       held = held.slice(end);
       onReply(ok);
     }
   });
+}
+
+/** Where the first response of a text ends, or -1 if that cannot be said yet. */
+function endOf(text: string): number {
+  const head = text.indexOf('\r\n\r\n');
+  if (head === -1) return -1;
+  const length = /content-length: (\d+)/i.exec(text.slice(0, head))?.[1];
+  if (length !== undefined) return head + 4 + Number(length);
+  const last = text.indexOf('\r\n0\r\n\r\n', head);
+  return last === -1 ? -1 : last + 7;
 }

@@ -4,6 +4,7 @@ import { benchBomb, benchCodec } from './codec.ts';
 import { benchEngines } from './engines.ts';
 import { benchHttp } from './http.ts';
 import { benchJobs } from './jobs.ts';
+import { benchMcp, benchTasks } from './mcp.ts';
 import { benchMemory } from './memory.ts';
 import { benchReplicas } from './replicas.ts';
 import { benchClientSize, benchStart } from './start.ts';
@@ -16,6 +17,8 @@ const PARTS: Readonly<Record<string, () => Promise<Line[]> | Line[]>> = {
   jobs: benchJobs,
   engines: benchEngines,
   replicas: benchReplicas,
+  mcp: benchMcp,
+  tasks: benchTasks,
   memory: benchMemory,
   start: benchStart,
   size: benchClientSize,

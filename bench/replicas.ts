@@ -1,6 +1,6 @@
 import { startPostgres } from '../test/support/services/index.ts';
 import { type Running, start } from './http.ts';
-import { load } from './load.ts';
+import { callsTo, load } from './load.ts';
 import { type Line, median, signedRequest, thousands } from './support.ts';
 
 const CONNECTIONS = 64;
@@ -40,7 +40,7 @@ async function rate(replicas: readonly Running[]): Promise<number> {
   const startMs = performance.now();
   const results = await Promise.all(
     replicas.map(({ port }, n) =>
-      load(port, bodies.slice(n * share, (n + 1) * share), CONNECTIONS / replicas.length),
+      load(callsTo(port), bodies.slice(n * share, (n + 1) * share), CONNECTIONS / replicas.length),
     ),
   );
   const notOk = results.reduce((sum, result) => sum + result.notOk, 0);

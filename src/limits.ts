@@ -125,6 +125,9 @@ export const JOB_LIMITS = {
   pollMs: 200,
   // Progress is written at most this often for one job; the last value is never lost.
   progressIntervalMs: 50,
+  // Of all answers that one job has had: they are read with its record at every poll. Forms filled in by people
+  // stay far below.
+  maxAnswersBytes: 262_144,
 } as const;
 
 export const POSTGRES_LIMITS = {
@@ -156,6 +159,8 @@ export const TOOL_LIMITS = {
   maxIssues: 20,
   // Of the path and of the message of each.
   maxIssueChars: 500,
+  // Of the questions of one tool or job: a reply that shows them has room for the progress beside them.
+  maxQuestionsBytes: 65_536,
 } as const;
 
 export const HTTP_LIMITS = {
@@ -172,6 +177,8 @@ export const HTTP_LIMITS = {
   lingerMs: 500,
   // Idle keep-alive: above the 60 s of common load balancers, so that the server is not first to close.
   keepAliveTimeoutMs: 65_000,
+  // A comment on a stream of events that is silent: below the idle time-out of common proxies.
+  streamAliveMs: 15_000,
   // Our messages need a handful of headers.
   maxHeaderBytes: 8_192,
   maxHeaders: 64,
@@ -203,4 +210,91 @@ export const CLIENT_LIMITS = {
   pollAfterMs: 500,
   // A reply may be this far from the (corrected) clock of the client; the window of §5, both ways.
   maxReplySkewMs: 300_000,
+} as const;
+
+/** The Model Context Protocol. */
+export const MCP_LIMITS = {
+  // How long a call to a job waits for hosts without Tasks: below the 60 s after which most cut a call.
+  waitMs: 30_000,
+  // Longest such wait that may be asked for.
+  maxWaitMs: 3_600_000,
+  // Progress at least this often, so that a host which counts the time since the last goes on waiting.
+  heartbeatMs: 10_000,
+  // Tools on one page of tools/list: with their schemas well below 1 MiB.
+  pageSize: 100,
+  // How long a host may keep the list; tools change only with a restart.
+  listTtlMs: 60_000,
+  // When to ask for a task again: often enough for a person who watches.
+  pollIntervalMs: 1_000,
+  // Open subscriptions of all clients: each holds a connection.
+  maxSubscriptions: 1_000,
+  // Tasks that one subscription follows: each is a wait on its record.
+  maxSubscribedTasks: 100,
+} as const;
+
+/** A foreign server of the Model Context Protocol that `waybill wrap` serves. */
+export const WRAP_LIMITS = {
+  // Calls under way in it: most are one process on one core.
+  maxCalls: 16,
+  // Jobs at once, half of the calls: a direct call finds a place while jobs run for hours.
+  concurrency: 8,
+  // Direct calls that wait for a place; beyond it `busy` costs less than the memory of their arguments.
+  maxWaiting: 256,
+  // A direct call waits this long for a place or a restart: a fraction of the 30 s that it has. Jobs wait on.
+  waitMs: 5_000,
+  // From its start to its list of tools: a launcher such as npx may have to fetch the server first.
+  startMs: 60_000,
+  // Without an answer to the first question of 2026-07-28 it is taken for an older one.
+  probeMs: 10_000,
+  // Before a restart, doubled up to the maximum until it has lived for the last of these times.
+  restartMs: 250,
+  maxRestartMs: 30_000,
+  stableMs: 60_000,
+  // One message of it: four times what a reply can carry, so that a result just too large is told as that.
+  maxMessageBytes: 4_194_304,
+  // What it was sent and has not read: every call at once with arguments of 1 MiB.
+  maxUnreadBytes: 16_777_216,
+  // A server that has not answered a list of its tools for this long, after a call was given up, hangs.
+  aliveMs: 10_000,
+  maxTools: 1_000,
+  // Pages of its list: a server whose cursors never end is refused.
+  maxPages: 100,
+  // After it said that its tools changed: a server may say so for each of a hundred.
+  relistMs: 1_000,
+  // One tool with its schemas: many of them still fit into one message of list_tools.
+  maxToolBytes: 131_072,
+  maxToolMembers: 4_000,
+  // Progress text, for the record is written at every change.
+  maxProgressChars: 500,
+  // Of one line that it writes to the log, and of such lines in one second.
+  maxLineChars: 1_000,
+  maxLinesPerSecond: 20,
+  // Time to end by itself when its stdin is closed, then again after SIGTERM; SIGKILL follows.
+  endMs: 1_500,
+  // Output that is still in the pipe when its process has ended.
+  lastWordsMs: 250,
+} as const;
+
+/** `waybill connect`, which stands between a host and a remote server. */
+export const CONNECT_LIMITS = {
+  // How old the list of tools may be: a definition that changed is held back within it, at one more request.
+  refreshMs: 30_000,
+  // Pages of list_tools and of list_jobs that are read: 10 000 tools, and as many jobs, are a fault or an attack.
+  maxPages: 100,
+  // Jobs whose tool is remembered, at about 200 bytes; of others it is asked again.
+  maxKnownJobs: 1_000,
+  // The file of approved tools: every definition of a server with hundreds of tools fits.
+  maxApprovalsBytes: 33_554_432,
+  // Of one value in a diff, around the first character that differs; `--json` shows the whole.
+  maxDiffChars: 160,
+  // Lines of a diff on stderr; hosts keep that in a log, and a server can change everything at once.
+  maxDiffLines: 200,
+} as const;
+
+/** Configuration files of hosts, which `waybill install` edits. */
+export const INSTALL_LIMITS = {
+  // Hosts keep history in the same file: tens of MiB are seen, more is not a configuration.
+  maxConfigBytes: 67_108_864,
+  // Depth of its JSON: every recursion over it is bounded.
+  maxConfigDepth: 200,
 } as const;

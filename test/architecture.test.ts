@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 const FLOORS: Readonly<Record<string, number>> = {
   errors: 0,
   'limits.ts': 0,
+  'version.ts': 0,
   wire: 1,
   tools: 1,
   store: 2,

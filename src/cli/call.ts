@@ -3,10 +3,9 @@ import { text } from 'node:stream/consumers';
 import { type Command, Option } from 'commander';
 import type { Client, JobHandle } from '../client/index.ts';
 import { ClientError } from '../errors/index.ts';
-import { MESSAGE_LIMITS } from '../limits.ts';
-import { canonicalize, isObject, type JsonObject } from '../wire/index.ts';
-import { scan } from '../wire/scan.ts';
+import { isObject, type JsonObject } from '../wire/index.ts';
 import { Failure, failureOf, wrongUse } from './exits.ts';
+import { parseObject } from './json-object.ts';
 import { addClientFlags, type ClientFlags, requestIdOption, toolArgument } from './options.ts';
 import { print } from './output.ts';
 import { interruptible } from './signals.ts';
@@ -103,33 +102,5 @@ function isPiped(): boolean {
 }
 
 function parseArgs(json: string): JsonObject {
-  if (json.trim() === '') return {};
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch (error) {
-    // The parser's own message quotes the text, which may hold a secret.
-    const where = /at position \d+/.exec(String(error))?.[0] ?? 'at its end';
-    throw notArgs(`are not JSON (${where}): give one object, like '{"numbers":[1,2]}'`);
-  }
-  if (!isObject(value)) throw notArgs(`are not a JSON object: give one object, like '{"numbers":[1,2]}'`);
-  if (hasDoubledName(json, value)) throw notArgs('name a member twice: give each name once');
-  // It has come from JSON.
-  return value as JsonObject;
-}
-
-function notArgs(problem: string): Failure {
-  return new Failure('wrongUse', 'usage', `the arguments ${problem}`);
-}
-
-/** JSON.parse keeps the last of them; the text has more members than what came of it. */
-function hasDoubledName(json: string, args: object): boolean {
-  const count = { members: -1 };
-  try {
-    canonicalize({ args }, count);
-  } catch (error) {
-    throw wrongUse(error);
-  }
-  const noLimit = Number.POSITIVE_INFINITY;
-  return count.members !== scan(json, { ...MESSAGE_LIMITS, maxDepth: noLimit, maxMembers: noLimit });
+  return json.trim() === '' ? {} : parseObject(json, 'arguments', '{"numbers":[1,2]}');
 }

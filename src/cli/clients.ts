@@ -1,12 +1,12 @@
-import { closeSync, existsSync, openSync, rmSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { SetupError } from '../errors/index.ts';
-import type { ClientStore } from '../store/record-store.ts';
-import type { NewClient } from '../transports/index.ts';
+import type { Credential, NewClient } from '../transports/index.ts';
 import type { EngineUrls } from '../jobs/engine-urls.ts';
+import { openClients, refuseMissing } from './client-store.ts';
+import { addClientsToken } from './clients-token.ts';
 import { addStoreOptions, dataOption, engineUrls } from './engine-options.ts';
 import { wrongUse } from './exits.ts';
+import { withNewFile } from './new-file.ts';
 import {
   clientIdArgument,
   DEFAULT_PORT,
@@ -17,7 +17,7 @@ import {
   urlOption,
 } from './options.ts';
 import { dateText, note, print, table } from './output.ts';
-import { readSecretFile, reasonOf } from './secret-file.ts';
+import { readSecretFile } from './secret-file.ts';
 import { addVerb } from './verb.ts';
 
 interface AddOptions {
@@ -36,8 +36,8 @@ interface ListOptions {
 
 export function addClients(program: Command): void {
   const group = addVerb(program, 'clients', {
-    summary: 'Add and list the clients that a server believes; it may be running.',
-    examples: ['clients add alice --out alice.json', 'clients list'],
+    summary: 'Add and list the clients that a server believes, and give them tokens; it may be running.',
+    examples: ['clients add alice --out alice.json', 'clients list', 'clients token alice'],
   });
   const adding = addVerb(group, 'add', {
     summary: 'Add a client and print its credential: the only time that its secrets are shown.',
@@ -73,6 +73,7 @@ export function addClients(program: Command): void {
   addStoreOptions(listing)
     .addOption(jsonOption())
     .action((options: ListOptions) => list(engineUrls(listing), options));
+  addClientsToken(group);
 }
 
 function keyFileOption(direction: 'request' | 'response', what: string): Option {
@@ -87,28 +88,20 @@ function keyFileOption(direction: 'request' | 'response', what: string): Option 
 async function add(id: string, urls: EngineUrls, options: AddOptions): Promise<void> {
   const keys = givenKeys(options);
   const { url, out, serverId, allowWeakKey = false, json } = options;
-  const file = out === undefined ? null : createFile(out);
-  try {
-    const client = { id, url, allowWeakKey, ...keys };
-    const credential = await addTo(urls, serverId, client);
+  await withNewFile(out, async (write) => {
+    const credential = await addTo(urls, serverId, { id, url, allowWeakKey, ...keys });
     const text = JSON.stringify(credential, null, 2);
-    if (file === null) {
+    if (write === null) {
       print(credential, json, text);
       if (json !== true)
         note('These secrets are not shown again; --out writes them to a file that only you can read.');
       return;
     }
-    writeSync(file, `${text}\n`);
+    write(text);
     const { client_id, server_id } = credential;
     const done = `${out} is the credential of client ${client_id} for server ${server_id} at ${url}`;
     print({ client_id, server_id, url, file: out }, json, done);
-  } catch (error) {
-    if (out !== undefined) rmSync(out, { force: true });
-    // Of the keys, or of the clients that there are; a TypeError is about the command line.
-    throw error instanceof RangeError ? new SetupError(error.message, { cause: error }) : wrongUse(error);
-  } finally {
-    if (file !== null) closeSync(file);
-  }
+  });
 }
 
 /** The secrets of the operator's own; without them there will be new ones. */
@@ -124,59 +117,43 @@ function readKey(path: string): string {
   return readSecretFile(path, 'key file').replace(/\r?\n$/, '');
 }
 
-/** A new file for its owner only, made before the client is: then a credential always has a place to go. */
-function createFile(path: string): number {
-  try {
-    return openSync(path, 'wx', 0o600);
-  } catch (error) {
-    const noFolder = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-    throw new SetupError(`cannot write ${path}: ${noFolder ? 'make its folder first' : reasonOf(error)}`);
-  }
-}
-
-async function addTo(urls: EngineUrls, serverId: string | undefined, client: NewClient) {
+/** @throws SetupError, Failure */
+async function addTo(urls: EngineUrls, serverId: string | undefined, client: NewClient): Promise<Credential> {
   const { addClient, checkClient } = await import('../server/index.ts');
-  // Before the store is opened: a refusal leaves no folder and no tables behind.
-  checkClient(client);
-  const store = await openClients(urls, { serverId, defaultServerId: DEFAULT_SERVER_ID });
   try {
-    return await addClient(store, client);
-  } finally {
-    await store.close();
+    // Before the store is opened: a refusal leaves no folder and no tables behind.
+    checkClient(client);
+    const store = await openClients(urls, { serverId, defaultServerId: DEFAULT_SERVER_ID });
+    try {
+      return await addClient(store, client);
+    } finally {
+      await store.close();
+    }
+  } catch (error) {
+    // Of the keys, or of the clients that there are; a TypeError is about the command line.
+    throw error instanceof RangeError ? new SetupError(error.message, { cause: error }) : wrongUse(error);
   }
-}
-
-interface Ids {
-  readonly serverId?: string | undefined;
-  readonly defaultServerId?: string;
-}
-
-async function openClients(urls: EngineUrls, ids: Ids): Promise<ClientStore> {
-  if (urls.kind === 'sqlite') {
-    const { openClientStore } = await import('../store/index.ts');
-    return openClientStore({ dir: urls.dir, ...ids });
-  }
-  const [{ openPostgresClients }, { stderrLog }] = await Promise.all([
-    import('../store/postgres/open.ts'),
-    import('../server/log.ts'),
-  ]);
-  return openPostgresClients({ url: urls.store, log: stderrLog, ...ids });
 }
 
 async function list(urls: EngineUrls, { json }: ListOptions): Promise<void> {
-  // Opening makes what is missing; to look must not.
-  if (urls.kind === 'sqlite' && !existsSync(join(urls.dir, 'waybill.db'))) {
-    throw new SetupError(`${urls.dir} holds no data of a server: name its folder with --data`);
-  }
+  refuseMissing(urls);
   const { fingerprint, keyOf } = await import('../wire/signature.ts');
   const store = await openClients(urls, {});
   try {
-    const clients = (await store.clients.list()).map(({ id, createdMs, responseKeys: [current] }) => ({
-      client_id: id,
-      created_ms: createdMs,
-      fingerprint: fingerprint(keyOf(current ?? '')),
-    }));
-    const rows = clients.map((client) => [client.client_id, dateText(client.created_ms), client.fingerprint]);
+    const clients = (await store.clients.list()).map(
+      ({ id, createdMs, responseKeys: [current], tokenHashes }) => ({
+        client_id: id,
+        created_ms: createdMs,
+        fingerprint: fingerprint(keyOf(current ?? '')),
+        tokens: tokenHashes.length,
+      }),
+    );
+    const rows = clients.map(({ client_id, created_ms, fingerprint: shown, tokens }) => [
+      client_id,
+      dateText(created_ms),
+      shown,
+      tokens === 0 ? '' : `${tokens} token${tokens === 1 ? '' : 's'}`,
+    ]);
     print({ server_id: store.serverId, clients }, json, rows.length === 0 ? 'no clients' : table(rows));
   } finally {
     await store.close();

@@ -1,20 +1,33 @@
-import { type Client, createClient, parseCredential } from '../client/index.ts';
+import { type Client, createClient, type Credential, parseCredential } from '../client/index.ts';
 import { SetupError } from '../errors/index.ts';
 import type { ClientFlags } from './options.ts';
 import { shellWord } from './output.ts';
 import { readSecretFile } from './secret-file.ts';
 
 /** @throws SetupError for a credential file that cannot be used */
-export function connect({ credential: path, url, timeoutMs }: ClientFlags): Client {
+export function connect(flags: ClientFlags): Client {
+  const { timeoutMs } = flags;
+  return createClient(credentialOf(flags), { ...(timeoutMs !== undefined && { timeoutMs }) });
+}
+
+/** A credential that says where its server is. */
+export type PlacedCredential = Credential & { readonly url: string };
+
+/** @throws SetupError for a credential file that cannot be used */
+export function credentialOf({
+  credential: path,
+  url,
+}: Pick<ClientFlags, 'credential' | 'url'>): PlacedCredential {
   const text = readSecretFile(path, 'credential file');
+  const credential = parse(text, path);
+  const place = url ?? credential.url;
+  if (place === undefined) throw new SetupError(`credential file ${path} has no url: name one with --url`);
+  return { ...credential, url: place };
+}
+
+function parse(text: string, path: string): Credential {
   try {
-    const credential = parseCredential(text);
-    if (url === undefined && credential.url === undefined) {
-      throw new SetupError(`credential file ${path} has no url: name one with --url`);
-    }
-    return createClient(url === undefined ? credential : { ...credential, url }, {
-      ...(timeoutMs !== undefined && { timeoutMs }),
-    });
+    return parseCredential(text);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     const what = error.message.replace(/^credential: /, '');
@@ -25,6 +38,10 @@ export function connect({ credential: path, url, timeoutMs }: ClientFlags): Clie
 }
 
 /** How to go on with a job from the same shell. */
-export function jobCommand(verb: 'wait' | 'cancel', id: string, { credential }: ClientFlags): string {
+export function jobCommand(
+  verb: 'wait' | 'cancel' | 'answer',
+  id: string,
+  { credential }: ClientFlags,
+): string {
   return `waybill jobs ${verb} ${id} --credential ${shellWord(credential)}`;
 }

@@ -1,10 +1,11 @@
 import { ClientError } from '../errors/index.ts';
-import type { JobHandle } from '../client/index.ts';
-import type { JsonObject } from '../wire/index.ts';
+import type { JobHandle, JobUpdate } from '../client/index.ts';
+import { isObject, type JsonObject } from '../wire/index.ts';
 import { jobCommand } from './connect.ts';
 import { Failure } from './exits.ts';
 import type { ClientFlags } from './options.ts';
-import { progressView } from './progress-view.ts';
+import { printable, shellWord } from './output.ts';
+import { progressView, questionsText } from './progress-view.ts';
 
 /**
  * Waits for the end of a job and shows on stderr how it goes.
@@ -16,9 +17,14 @@ export async function follow(job: JobHandle, flags: ClientFlags, signal: AbortSi
   const view = progressView(process.stderr);
   try {
     let result: JsonObject = {};
+    let before = '';
     for await (const update of job.updates({ signal })) {
       if (update.error !== null) throw update.error;
       view.update(update.state, update.progress);
+      const asked = questionsText(update.questions);
+      if (asked !== '' && asked !== before)
+        view.say(`the job waits for an answer: ${asked}; give it with ${answerHint(job, update, flags)}`);
+      before = asked;
       result = update.result ?? result;
     }
     return result;
@@ -35,4 +41,18 @@ export async function follow(job: JobHandle, flags: ClientFlags, signal: AbortSi
 
 export function goesOn(job: JobHandle, flags: ClientFlags): string {
   return `the job goes on; wait for it: ${jobCommand('wait', job.id, flags)}; or end it: ${jobCommand('cancel', job.id, flags)}`;
+}
+
+function answerHint({ id }: JobHandle, { questions }: JobUpdate, flags: ClientFlags): string {
+  const answers = Object.entries(questions).map(([key, { schema }]) => [
+    key,
+    { action: 'accept', content: blankOf(schema) },
+  ]);
+  const json = JSON.stringify(Object.fromEntries(answers));
+  return `${jobCommand('answer', id, flags)} --answers ${shellWord(printable(json))}`;
+}
+
+/** The members to fill in. */
+function blankOf({ properties }: JsonObject): object {
+  return Object.fromEntries(Object.keys(isObject(properties) ? properties : {}).map((name) => [name, '…']));
 }

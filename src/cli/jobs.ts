@@ -1,8 +1,9 @@
 import { type Command, Option } from 'commander';
-import type { JobInfo, JobState, JobUpdate } from '../client/index.ts';
+import type { JobAnswer, JobInfo, JobState, JobUpdate } from '../client/index.ts';
+import { parseObject } from './json-object.ts';
 import { type ClientFlags, addClientFlags, filled, integer } from './options.ts';
 import { dateText, note, print, printable, reasonText, table } from './output.ts';
-import { describe } from './progress-view.ts';
+import { describe, questionsText } from './progress-view.ts';
 import { interruptible } from './signals.ts';
 import { addVerb } from './verb.ts';
 
@@ -21,6 +22,7 @@ export function addJobs(program: Command): void {
     'Wait for a job and print its result.',
     'Ctrl-C ends the waiting, not the job.',
   ).action(wait);
+  addAnswer(group);
   addJobVerb(group, 'cancel', 'End a job that has not ended yet.').action(cancel);
   const command = addVerb(group, 'list', {
     summary: 'List your jobs, newest first.',
@@ -54,12 +56,14 @@ async function get(id: string, flags: ClientFlags): Promise<void> {
 }
 
 /** The members have the names that `list_jobs` gives them. */
-function documentOf(id: string, { state, progress, result, error }: JobUpdate) {
-  return { job_id: id, status: state, progress, result, error: error?.text ?? null };
+function documentOf(id: string, { state, progress, questions, result, error }: JobUpdate) {
+  const asked = Object.keys(questions).length > 0 && { questions };
+  return { job_id: id, status: state, progress, ...asked, result, error: error?.text ?? null };
 }
 
-function standing(id: string, { state, progress, result, error }: JobUpdate): string {
-  const line = `${printable(id)}  ${state}${describe(progress)}`;
+function standing(id: string, { state, progress, questions, result, error }: JobUpdate): string {
+  const asked = questionsText(questions);
+  const line = `${printable(id)}  ${state}${describe(progress)}${asked && `, waits for an answer: ${asked}`}`;
   if (error !== null) return `${line}  ${reasonText(error.text)}`;
   return result === null ? line : `${line}\n${JSON.stringify(result, null, 2)}`;
 }
@@ -72,6 +76,37 @@ async function wait(id: string, flags: ClientFlags): Promise<void> {
     () => goesOn(job, flags),
     async (signal) => print(await follow(job, flags, signal), flags.json),
   );
+}
+
+const EXAMPLE = '{"confirm":{"action":"accept","content":{"sure":true}}}';
+
+function addAnswer(group: Command): void {
+  const command = addVerb(group, 'answer', {
+    summary: 'Answer what a job waits for.',
+    detail:
+      'Answers are one JSON object: for each key an "action" (accept, decline or cancel) and, to accept, the ' +
+      '"content". "jobs get --json" shows the questions with the schema of their content.',
+    examples: [`jobs answer <id> --answers '${EXAMPLE}' --credential alice.json`],
+  })
+    .argument('<id>', 'id of the job, as "call --no-wait" prints it', filled)
+    .addOption(new Option('--answers <json>', 'answers by the keys of the questions'));
+  addClientFlags(command)
+    .hook('preAction', () => {
+      if (command.getOptionValue('answers') === undefined)
+        command.error(`required option '--answers <json>' not specified`);
+    })
+    .action(answer);
+}
+
+async function answer(id: string, flags: ClientFlags & { readonly answers: string }): Promise<void> {
+  const answers = parseObject(flags.answers, 'answers', EXAMPLE);
+  const { connect } = await import('./connect.ts');
+  // The server checks what they hold, and says what is wrong with them.
+  const status = await connect(flags)
+    .job(id)
+    .answer(answers as unknown as Readonly<Record<string, JobAnswer>>);
+  const text = status === 'running' || status === 'queued' ? 'is answered' : `had ended before: ${status}`;
+  print({ job_id: id, status }, flags.json, printable(`job ${id} ${text}`));
 }
 
 async function cancel(id: string, flags: ClientFlags): Promise<void> {

@@ -9,7 +9,7 @@ import { failureOf } from './exits.ts';
 import { report } from './output.ts';
 
 /** Names that a module may import wherever it lies on disk: this very package. */
-const OWN_NAMES = ['waybill', 'waybill/client', 'waybill/server'];
+const OWN_NAMES = ['waybill', 'waybill/client', 'waybill/mcp', 'waybill/server'];
 
 const EXTENSIONS = new Set(['.js', '.mjs', '.cjs', '.ts', '.mts', '.cts']);
 

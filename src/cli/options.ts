@@ -41,7 +41,7 @@ export const serverIdOption = (): Option =>
 export const urlOption = (help: string): Option =>
   new Option('--url <url>', help).env('WAYBILL_URL').argParser(httpUrl);
 
-const credentialOption = (): Option =>
+export const credentialOption = (): Option =>
   new Option('--credential <file>', 'credential file, as "waybill clients add --out" writes it')
     .env('WAYBILL_CREDENTIAL')
     .argParser(filled);
@@ -58,7 +58,7 @@ export const jsonOption = (): Option =>
   new Option('--json', 'print exactly one JSON document, in one line, on stdout');
 
 export const clientIdArgument = (): Argument =>
-  new Argument('<id>', 'id of the new client, such as "alice"').argParser(wire('client_id'));
+  new Argument('<id>', 'id of the new client, such as "alice"').argParser(clientId);
 
 export const toolArgument = (): Argument =>
   new Argument('<tool>', 'name of the tool').argParser(wire('tool'));
@@ -91,6 +91,10 @@ export function addClientFlags(command: Command): Command {
       .addOption(timeoutOption())
       .addOption(jsonOption())
   );
+}
+
+export function clientId(text: string): string {
+  return wire('client_id')(text);
 }
 
 /** Checks a value by the rule that its member has on the wire (docs/protocol.md §1). */

@@ -1,23 +1,40 @@
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addCall } from './call.ts';
 import { addClients } from './clients.ts';
+import { addConnect } from './connect-verb.ts';
 import { addDemo } from './demo.ts';
+import { addInstall } from './install.ts';
 import { addJobs } from './jobs.ts';
+import { addMcp } from './mcp.ts';
 import { addServe } from './serve.ts';
 import { addTools } from './tools.ts';
 import { addWorker } from './worker.ts';
+import { addWrap } from './wrap.ts';
 import { addVerb, endInOneLine } from './verb.ts';
+import { packageVersion } from '../version.ts';
 
 /** The command line: every verb with its options. What a verb needs to run is loaded when it runs. */
 export function createProgram(): Command {
   const program = new Command('waybill')
     .description('Signed, asynchronous tool calls between AI agents.')
-    .version(version(), '--version', 'print the version')
+    .version(packageVersion(), '--version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .addHelpText('after', '\nNew here? See the whole protocol at work in a few seconds:\n  $ waybill demo');
   endInOneLine(program);
-  for (const add of [addDemo, addServe, addWorker, addClients, addCall, addJobs, addTools, addHelp])
+  for (const add of [
+    addDemo,
+    addServe,
+    addWorker,
+    addMcp,
+    addWrap,
+    addClients,
+    addCall,
+    addJobs,
+    addTools,
+    addConnect,
+    addInstall,
+    addHelp,
+  ])
     add(program);
   return program;
 }
@@ -37,10 +54,4 @@ function addHelp(program: Command): void {
       }
       command.help();
     });
-}
-
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-  // Our own file.
-  return (manifest as { version: string }).version;
 }

@@ -1,10 +1,12 @@
-import type { JobProgress } from '../client/index.ts';
+import type { JobProgress, JobUpdate } from '../client/index.ts';
 import { columnsOf, paint, printable, type Screen } from './output.ts';
 
 /** Shows how far a job is, for as long as it takes. */
 export interface ProgressView {
   /** @param state of the job, like `running` */
   update(state: string, progress: JobProgress | null): void;
+  /** Says something beside it, in a line of its own. */
+  say(line: string): void;
   /** Takes the bar away; must be called before anything else is written. */
   end(): void;
 }
@@ -35,6 +37,10 @@ function liveBar(stream: Screen, indent: string): ProgressView {
       line = `${state} ${barOf(progress)}${describe(progress)}`;
       draw();
     },
+    say(text) {
+      stream.write(`\r\u001b[2K${indent}${text}\n`);
+      draw();
+    },
     end() {
       clearInterval(timer);
       stream.write('\r\u001b[2K');
@@ -58,6 +64,7 @@ function plainLines(stream: Screen, indent: string): ProgressView {
       lastMs = nowMs;
       stream.write(`${indent}${state}${describe(progress)}\n`);
     },
+    say: (text) => void stream.write(`${indent}${text}\n`),
     end() {},
   };
 }
@@ -81,4 +88,11 @@ export function describe(progress: JobProgress | null): string {
   const share =
     fraction === null ? ` ${completed}` : ` ${Math.floor(fraction * 100)} % (${completed}/${total})`;
   return message === undefined ? share : `${share} ${printable(message)}`;
+}
+
+/** `key "message"` of each question, empty for none. */
+export function questionsText(questions: JobUpdate['questions']): string {
+  return Object.entries(questions)
+    .map(([key, { message }]) => `${printable(key)} "${printable(message)}"`)
+    .join(', ');
 }

@@ -7,14 +7,19 @@ import { type EndSignal, onFirstSignal } from './signals.ts';
 
 /** The tools of a module, and what is needed to serve them; from here on stdout is ours alone. */
 export async function loadService(module: string | undefined, json: boolean) {
-  const [{ loadTools }, transports, { pino, destination, stdTimeFunctions }] = await Promise.all([
-    import('./load-tools.ts'),
+  const [{ loadTools }, service] = await Promise.all([import('./load-tools.ts'), openService()]);
+  const tools = await (module === undefined ? exampleTools() : loadTools(module, json));
+  return { tools, ...service };
+}
+
+/** What is needed to serve tools, wherever they are from. */
+export async function openService() {
+  const [transports, { pino, destination, stdTimeFunctions }] = await Promise.all([
     import('../transports/index.ts'),
     import('pino'),
   ]);
   // What a module logs would stand between the messages of --stdio and beside the document of --json.
   globalThis.console = new Console(process.stderr, process.stderr);
-  const tools = await (module === undefined ? exampleTools() : loadTools(module, json));
   // Written at once: the last lines before a crash are those that matter.
   const log = pino(
     {
@@ -26,14 +31,16 @@ export async function loadService(module: string | undefined, json: boolean) {
     },
     destination({ fd: 2, sync: true }),
   );
-  return { tools, transports, log };
+  return { transports, log };
 }
 
 async function exampleTools(): Promise<readonly Tool[]> {
   return (await import('./example-tools.ts')).default;
 }
 
-export type Log = Awaited<ReturnType<typeof loadService>>['log'];
+export type Service = Awaited<ReturnType<typeof openService>>;
+
+type Log = Service['log'];
 
 /** Resolves at the first SIGTERM or Ctrl-C; a second one ends the process at once. */
 export function endSignal(): Promise<EndSignal> {

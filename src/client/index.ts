@@ -13,6 +13,14 @@ export {
 export type { Clock } from './clock.ts';
 export { type Credential, parseCredential } from './credential.ts';
 export type { ExchangeOptions } from './exchange.ts';
-export type { JobHandle, JobProgress, JobState, JobUpdate, WaitOptions } from './job-handle.ts';
+export type {
+  JobAnswer,
+  JobHandle,
+  JobProgress,
+  JobQuestion,
+  JobState,
+  JobUpdate,
+  WaitOptions,
+} from './job-handle.ts';
 export type { JsonObject, JsonValue } from '../wire/json.ts';
 export type { Transport } from './transport.ts';

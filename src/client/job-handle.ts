@@ -17,11 +17,26 @@ export interface JobProgress {
   readonly partial?: JsonObject;
 }
 
+/** What a job asks of the person behind its caller. */
+export interface JobQuestion {
+  readonly message: string;
+  /** JSON Schema of a flat object: what an answer that accepts holds as `content`. */
+  readonly schema: JsonObject;
+}
+
+export interface JobAnswer {
+  readonly action: 'accept' | 'decline' | 'cancel';
+  /** Fits the question's schema; with `accept` only. */
+  readonly content?: JsonObject;
+}
+
 /** A job at one moment. */
 export interface JobUpdate {
   readonly state: JobState;
   /** null: none was reported, or the job has ended. */
   readonly progress: JobProgress | null;
+  /** What it waits to be answered, by the keys to answer by; empty when it waits for nothing. */
+  readonly questions: Readonly<Record<string, JobQuestion>>;
   /** Output of the tool once `succeeded`. */
   readonly result: JsonObject | null;
   /** Why it `failed`, was `cancelled` or `expired`. */
@@ -46,6 +61,13 @@ export interface JobHandle {
   result<Result = JsonObject>(options?: WaitOptions): Promise<Result>;
   /** The job as it is now, then every change seen; the last one has ended. @throws like `poll` */
   updates(options?: ExchangeOptions): AsyncGenerator<JobUpdate, void, undefined>;
+  /**
+   * Answers what the job asks, by the keys of its questions; its state afterwards. Keys that it does not wait
+   * for are ignored.
+   *
+   * @throws ProtocolError `invalid_args` for content that breaks its schema; else like `poll`
+   */
+  answer(answers: Readonly<Record<string, JobAnswer>>, options?: ExchangeOptions): Promise<JobState>;
   /** Ends the job; its state afterwards: `cancelled`, unless it had ended before. @throws like `poll` */
   cancel(options?: ExchangeOptions): Promise<JobState>;
 }
@@ -107,7 +129,7 @@ export function createJobHandle(id: string, { exchange, clock, timeoutMs, accept
     for (;;) {
       const askedAt = performance.now();
       const { update, ended, pollAfterMs } = await poll(waitMs, answered, options);
-      const now = JSON.stringify([update.state, update.progress]);
+      const now = JSON.stringify([update.state, update.progress, update.questions]);
       if (now !== before) yield update;
       if (ended) return;
       // A server that holds replies is asked again at once; one that does not, when it said.
@@ -132,12 +154,10 @@ export function createJobHandle(id: string, { exchange, clock, timeoutMs, accept
       }
       throw new ProtocolError('internal', 'the job ended without an outcome');
     },
-    async cancel(options = {}) {
-      const { result } = await exchange('cancel_job', { job_id: id }, options);
-      const state = result?.['status'];
-      if (isState(state)) return state;
-      throw new ProtocolError('internal', 'cancel_job was answered without a state');
-    },
+    answer: async (answers, options = {}) =>
+      stateAfter('answer_job', await exchange('answer_job', { job_id: id, answers }, options)),
+    cancel: async (options = {}) =>
+      stateAfter('cancel_job', await exchange('cancel_job', { job_id: id }, options)),
   };
 }
 
@@ -145,11 +165,12 @@ function readPoll(reply: ResponseMessage): Polled {
   const state = stateOf(reply);
   const body = reply.result ?? {};
   const ended = state !== 'queued' && state !== 'running';
-  const { progress, poll_after_ms } = body;
+  const { progress, questions, poll_after_ms } = body;
   return {
     update: {
       state,
       progress: !ended && isProgress(progress) ? progress : null,
+      questions: !ended && isQuestions(questions) ? questions : {},
       result: state === 'succeeded' ? body : null,
       error: reply.error === null ? null : errorOf(reply),
     },
@@ -157,6 +178,12 @@ function readPoll(reply: ResponseMessage): Polled {
     pollAfterMs:
       typeof poll_after_ms === 'number' && poll_after_ms > 0 ? poll_after_ms : CLIENT_LIMITS.pollAfterMs,
   };
+}
+
+function stateAfter(tool: string, reply: ResponseMessage): JobState {
+  const state = reply.result?.['status'];
+  if (isState(state)) return state;
+  throw new ProtocolError('internal', `${tool} was answered without a state`);
 }
 
 /** The state behind a reply (docs/protocol.md §6). */
@@ -179,4 +206,12 @@ function isState(value: unknown): value is JobState {
 
 function isProgress(value: unknown): value is JobProgress {
   return isObject(value) && typeof value['completed'] === 'number';
+}
+
+function isQuestions(value: unknown): value is JobUpdate['questions'] {
+  return isObject(value) && Object.values(value).every(isQuestion);
+}
+
+function isQuestion(value: unknown): value is JobQuestion {
+  return isObject(value) && typeof value['message'] === 'string' && isObject(value['schema']);
 }

@@ -1,7 +1,8 @@
 import type { ProtocolError } from '../errors/index.ts';
 import type { MessageLimits } from '../limits.ts';
 import type { Attempt, RecordStore } from '../store/index.ts';
-import type { Logger, Progress, ToolContext } from '../tools/index.ts';
+import type { Answers, Logger, Progress, Questions, ToolContext } from '../tools/index.ts';
+import { type Asker, createAsker } from './asker.ts';
 import type { Verdict } from './dispatcher.ts';
 import { createProgressWriter, type ProgressWriter } from './progress.ts';
 import { REASONS } from './settle.ts';
@@ -17,8 +18,8 @@ export interface AttemptContext {
 const MAX_TIMER_MS = 600_000;
 
 /**
- * One attempt that runs in this process, and what its tool is given. A class, because its signal and its
- * progress are made when the tool asks for them: 5 µs of the 25 that a small job costs in all.
+ * One attempt that runs in this process, and what its tool is given. A class, because its signal, its
+ * progress and its `ask` are made when the tool wants them: 5 µs of the 25 that a small job costs in all.
  */
 export class RunningAttempt implements ToolContext {
   readonly attempt: Attempt;
@@ -30,6 +31,7 @@ export class RunningAttempt implements ToolContext {
   readonly #controller = new AbortController();
   readonly #deadline: NodeJS.Timeout | null;
   #progress: ProgressWriter | null = null;
+  #asker: Asker | null = null;
   #ended = false;
 
   constructor(attempt: Attempt, context: AttemptContext, abandon: (verdict: Verdict) => void) {
@@ -54,6 +56,20 @@ export class RunningAttempt implements ToolContext {
     return this.#progress.report;
   }
 
+  get ask(): (questions: Questions) => Promise<Answers> {
+    if (this.#asker === null) {
+      const { store, now, messageLimits } = this.#context;
+      const onFenceLost = () => this.abort(REASONS.takenOver);
+      this.#asker = createAsker(this.attempt, { store, now, messageLimits, onFenceLost });
+      if (this.why !== null || this.#ended) this.#asker.stop(this.why ?? REASONS.ended);
+    }
+    return this.#asker.ask;
+  }
+
+  get answers(): Answers {
+    return this.attempt.answers;
+  }
+
   get log(): Logger {
     return this.#context.log;
   }
@@ -69,6 +85,7 @@ export class RunningAttempt implements ToolContext {
   abort(reason: ProtocolError): void {
     this.why ??= reason;
     this.#controller.abort(this.why);
+    this.#asker?.stop(this.why);
   }
 
   /** The tool has returned. */
@@ -76,5 +93,6 @@ export class RunningAttempt implements ToolContext {
     this.#ended = true;
     if (this.#deadline !== null) clearTimeout(this.#deadline);
     this.#progress?.stop();
+    this.#asker?.stop(REASONS.ended);
   }
 }

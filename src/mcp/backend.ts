@@ -1,3 +1,4 @@
+import type { ProtocolError } from '../errors/index.ts';
 import type { JobState } from '../store/record-store.ts';
 import type { Annotations, Answers, JsonSchema, Progress, Questions } from '../tools/index.ts';
 import type { JsonObject } from '../wire/index.ts';
@@ -11,6 +12,8 @@ export interface Backend {
   readonly name: string;
   /** Every tool that the caller may see, in the order of names; the tools that every server has are not among them. */
   tools(): Promise<readonly ToolInfo[]>;
+  /** Why a tool that somebody asks for is not among the last `tools()`; absent or null: it does not exist. */
+  whyNot?(tool: string): ProtocolError | null;
   /** @throws ProtocolError when the call is refused, and `job_failed` when the tool fails with words for its caller */
   call(call: ToolCall, watch: Watch): Promise<Called>;
   /**

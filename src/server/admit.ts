@@ -4,16 +4,14 @@ import type { Dispatcher } from '../jobs/index.ts';
 import { SERVER_LIMITS, type TimeWindow } from '../limits.ts';
 import type { Outcome, RecordStore, RequestRecord } from '../store/index.ts';
 import { canonicalize } from '../wire/index.ts';
+import type { Call } from './call.ts';
 import { accepted } from './outcome.ts';
 import type { Registry } from './registry.ts';
 import type { Verified } from './verify.ts';
 
-declare const fresh: unique symbol;
-
 /** A verified message for this server, in time, seen for the first time. */
 export interface Fresh {
-  readonly [fresh]: true;
-  readonly verified: Verified;
+  readonly call: Call;
   /** How the call ended when its `request_id` was first used; nothing is run again. */
   readonly known: Outcome | null;
 }
@@ -57,12 +55,26 @@ export async function admit(verified: Verified, context: AdmitContext): Promise<
         await dispatcher.push({ id: record.jobId, tool: message.tool, priority: 0 }, now());
     }
   }
-  // The only place that makes a Fresh, after all its checks.
-  return { verified, known } as Fresh;
+  const { client_id: clientId, request_id: requestId, args } = message;
+  const { keys } = verified;
+  // One of the two places that make a Call, after all its checks.
+  const call = {
+    clientId,
+    requestId,
+    tool: message.tool,
+    args,
+    answers: NONE,
+    mayRepeat: true,
+    keys,
+  } as Call;
+  return { call, known };
 }
 
+/** This wire has no way to answer a tool's questions before it runs. */
+const NONE = Object.freeze({});
+
 /** Names what a request asks for: the same digest under the same `request_id` is an honest retry. */
-export function digestOf({ tool, args }: Verified['message']): string {
+export function digestOf({ tool, args }: Pick<Call, 'tool' | 'args'>): string {
   return hash('sha256', `${tool}\n${canonicalize(args)}`, 'base64url');
 }
 

@@ -1,16 +1,14 @@
 import { ProtocolError } from '../errors/index.ts';
 import type { Tool } from '../tools/index.ts';
-import type { Fresh } from './admit.ts';
+import type { Call } from './call.ts';
 import type { BuiltIn, Registry } from './registry.ts';
-import type { Verified } from './verify.ts';
 
 declare const authorized: unique symbol;
 
 /** A call that may run. */
 export interface Authorized {
   readonly [authorized]: true;
-  readonly message: Verified['message'];
-  readonly keys: Verified['keys'];
+  readonly call: Call;
   readonly tool: Tool | BuiltIn;
 }
 
@@ -25,14 +23,10 @@ export type Policy = (call: { readonly clientId: string; readonly tool: string }
  *
  * @throws ProtocolError `unknown_tool`, and what the policy throws
  */
-export async function authorize(
-  { verified: { message, keys } }: Fresh,
-  policy: Policy | null,
-  registry: Registry,
-): Promise<Authorized> {
-  if (policy !== null) await policy({ clientId: message.client_id, tool: message.tool });
-  const tool = registry.get(message.tool);
-  if (tool === undefined) throw new ProtocolError('unknown_tool', `there is no tool ${message.tool}`);
+export async function authorize(call: Call, policy: Policy | null, registry: Registry): Promise<Authorized> {
+  if (policy !== null) await policy({ clientId: call.clientId, tool: call.tool });
+  const tool = registry.get(call.tool);
+  if (tool === undefined) throw new ProtocolError('unknown_tool', `there is no tool ${call.tool}`);
   // The only place that makes an Authorized.
-  return { message, keys, tool } as Authorized;
+  return { call, tool } as Authorized;
 }

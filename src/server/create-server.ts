@@ -5,7 +5,8 @@ import { JOB_LIMITS } from '../limits.ts';
 import { jobTools } from './built-in/jobs.ts';
 import { serverIdentity } from './built-in/identity.ts';
 import { listTools } from './built-in/list-tools.ts';
-import { addClient, type Credential, type NewClient } from './clients.ts';
+import { type Calls, createCalls } from './calls.ts';
+import { addClient, addToken, type Credential, type NewClient } from './clients.ts';
 import { createPipeline } from './handle.ts';
 import { openKeyRing } from './key-ring.ts';
 import { type ResolvedServer, resolveServer, type ServerOptions } from './options.ts';
@@ -28,10 +29,14 @@ export interface Endpoint {
 /** A server without a transport. */
 export interface Server extends Endpoint {
   readonly serverId: string;
+  /** Its tools and jobs for other wires than mcp/0.1. */
+  readonly calls: Calls;
   /** Calls under way; nonces that this process holds (none if a database does), and the memory they take. */
   stats(): { readonly callsInFlight: number; readonly nonces: number; readonly nonceBytes: number };
   /** Adds a client and returns its credential, the only time that its secrets are shown. */
   addClient(client: NewClient): Promise<Credential>;
+  /** Adds a bearer token to a client and returns it, the only time that it is shown. The one before stays good. */
+  addToken(clientId: string): Promise<string>;
   /** Lets calls and jobs end, gives the rest back to the queue, and closes the store. */
   close(): Promise<void>;
 }
@@ -63,7 +68,8 @@ async function assemble(runtime: Runtime, options: ResolvedServer): Promise<Serv
   const builtIn = [serverIdentity(serverId), ...jobTools(store, dispatcher, log, now)];
   const registry = createRegistry([...tools, ...builtIn, listTools([...tools, ...builtIn])]);
   const keyRing = await openKeyRing(store, log);
-  const pipeline = createPipeline({
+  const flights = { open: 0 };
+  const context = {
     ...options,
     serverId,
     store,
@@ -71,8 +77,10 @@ async function assemble(runtime: Runtime, options: ResolvedServer): Promise<Serv
     registry,
     keyRing,
     running,
+    flights,
     draining: draining.signal,
-  });
+  };
+  const pipeline = createPipeline(context);
   runtime.start();
 
   async function drainCalls(): Promise<void> {
@@ -84,7 +92,7 @@ async function assemble(runtime: Runtime, options: ResolvedServer): Promise<Serv
     draining.abort();
     await Promise.all([runtime.stopJobs(), drainCalls()]);
     // Replies that were on their way when the last call ended; a policy that never answers is not waited for.
-    await until(() => pipeline.inFlight === 0, JOB_LIMITS.abortGraceMs);
+    await until(() => flights.open === 0, JOB_LIMITS.abortGraceMs);
     keyRing.stop();
     await runtime.close();
   }
@@ -92,11 +100,12 @@ async function assemble(runtime: Runtime, options: ResolvedServer): Promise<Serv
   let closed: Promise<void> | null = null;
   return {
     serverId,
+    calls: createCalls(context),
     handle: pipeline.handle,
     refuse: pipeline.refuse,
     maxMessageBytes: messageLimits.maxMessageBytes,
     stats: () => ({
-      callsInFlight: pipeline.inFlight,
+      callsInFlight: flights.open,
       nonces: nonceGuard?.size ?? 0,
       nonceBytes: nonceGuard?.bytes ?? 0,
     }),
@@ -105,6 +114,11 @@ async function assemble(runtime: Runtime, options: ResolvedServer): Promise<Serv
       const credential = await addClient(store, client);
       await keyRing.refresh();
       return credential;
+    },
+    async addToken(clientId) {
+      const token = await addToken(store, clientId);
+      await keyRing.refresh();
+      return token;
     },
     close() {
       closed ??= drainAndClose();

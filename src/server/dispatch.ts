@@ -3,11 +3,20 @@ import { busy, type Code, ProtocolError } from '../errors/index.ts';
 import type { Dispatcher } from '../jobs/index.ts';
 import { type MessageLimits, SERVER_LIMITS } from '../limits.ts';
 import { newJobId, type NewRequest, type Outcome, type RecordStore } from '../store/index.ts';
-import { invoke, type Logger, parseArgs, type Settled, type Tool } from '../tools/index.ts';
+import {
+  invoke,
+  type Logger,
+  parseArgs,
+  type Progress,
+  refuseToAsk,
+  type Settled,
+  type Tool,
+} from '../tools/index.ts';
 import { asResult } from '../wire/index.ts';
 import { fingerprint } from '../wire/signature.ts';
 import { digestOf, outcomeOf } from './admit.ts';
 import type { Authorized } from './authorize.ts';
+import type { Call } from './call.ts';
 import { accepted, completed, failed, refused } from './outcome.ts';
 import { isBuiltIn } from './registry.ts';
 
@@ -25,40 +34,62 @@ export interface DispatchContext {
   readonly draining: AbortSignal;
 }
 
+/** On wires that can: how to stop a direct tool, and whom to tell how far it is. */
+export interface Watch {
+  readonly signal?: AbortSignal;
+  readonly progress?: (progress: Progress) => void;
+}
+
 /**
  * Step 5: the tool's input schema, then run now or accept a job (docs/protocol.md §4, §5, §6).
  *
  * @throws ProtocolError `invalid_args`, and what the tool throws
  */
-export async function dispatch(call: Authorized, context: DispatchContext): Promise<Outcome> {
-  const { message, tool, keys } = call;
-  const args = await parseArgs(tool, message.args);
+export async function dispatch(
+  { call, tool }: Authorized,
+  context: DispatchContext,
+  watch: Watch = {},
+): Promise<Outcome> {
+  const args = await parseArgs(tool, call.args);
   if (isBuiltIn(tool)) {
     const caller = {
-      clientId: message.client_id,
-      fingerprint: () => fingerprint(keys.response[0]),
+      clientId: call.clientId,
+      fingerprint: () => fingerprint(call.keys.response[0]),
       signal: context.draining,
     };
     return tool.answer(args, caller);
   }
-  if (tool.job !== null) return acceptJob(call, tool.job, context);
-  if (tool.repeatable) return outcomeOfRun(await runDirect(tool, args, call, context));
+  refuseUnanswered(tool, call);
+  if (tool.job !== null) return acceptJob(call, tool, tool.job, context);
+  if (tool.repeatable || !call.mayRepeat) {
+    return outcomeOfRun(await runDirect(tool, args, call, context, watch));
+  }
   return runOnce(tool, args, call, context);
 }
 
+/** @throws ProtocolError `invalid_args` for a tool that asks first, on a wire where nobody was asked */
+function refuseUnanswered({ name, asks }: Tool, { answers }: Call): void {
+  const missing = Object.keys(asks).filter((key) => !Object.hasOwn(answers, key));
+  if (missing.length === 0) return;
+  const what = `${name} asks first (${missing.join(', ')}): call it over the Model Context Protocol`;
+  throw new ProtocolError('invalid_args', what);
+}
+
 async function acceptJob(
-  { message, tool }: Authorized,
+  call: Call,
+  tool: Tool,
   { attempts, backoffMs, deadlineMs, retentionMs }: NonNullable<Tool['job']>,
   { store, dispatcher, now, maxOpenJobs }: DispatchContext,
 ): Promise<Outcome> {
   const nowMs = now();
-  const id = newJobId(message.client_id, nowMs);
-  const request = newRequest(message, nowMs, nowMs + deadlineMs);
+  const id = newJobId(call.clientId, nowMs);
+  const request = newRequest(call, nowMs, nowMs + deadlineMs);
   const creation = await store.jobs.create({
     id,
     request,
     tool: tool.name,
-    args: message.args,
+    args: call.args,
+    answers: call.answers,
     attempts,
     backoffMs,
     deadlineMs: nowMs + deadlineMs,
@@ -78,79 +109,85 @@ async function acceptJob(
 const NOTHING_DONE: ReadonlySet<Code> = new Set(['busy', 'rate_limited'] as const);
 
 /** A direct tool whose second run would do harm: its outcome is recorded and given to every retry (§5). */
-async function runOnce(
-  tool: Tool,
-  args: unknown,
-  call: Authorized,
-  context: DispatchContext,
-): Promise<Outcome> {
+async function runOnce(tool: Tool, args: unknown, call: Call, context: DispatchContext): Promise<Outcome> {
   const { requests } = context.store;
-  const { client_id, request_id } = call.message;
+  const { clientId, requestId } = call;
   const nowMs = context.now();
   const deadlineMs = nowMs + context.directTimeoutMs + SERVER_LIMITS.outcomeGraceMs;
-  const request = newRequest(call.message, nowMs, deadlineMs);
+  const request = newRequest(call, nowMs, deadlineMs);
   const known = await requests.claim(request);
   if (known !== null) return outcomeOf(known, request.digest, nowMs);
-  const settled = await runDirect(tool, args, call, context);
+  const settled = await runDirect(tool, args, call, context, {});
   if (!settled.ok && NOTHING_DONE.has(settled.error.code)) {
     // The tool itself asks to come back later: the retry must find the way free.
-    await requests.release(client_id, request_id);
+    await requests.release(clientId, requestId);
     throw settled.error;
   }
   const outcome = recordable(settled, context);
-  await requests.finish(client_id, request_id, outcome);
+  await requests.finish(clientId, requestId, outcome);
   return outcome;
 }
 
-function newRequest(message: Authorized['message'], nowMs: number, deadlineMs: number): NewRequest {
+function newRequest(call: Call, nowMs: number, deadlineMs: number): NewRequest {
   const expiresMs = nowMs + SERVER_LIMITS.requestRetentionMs;
-  const { client_id: clientId, request_id: requestId } = message;
-  return { clientId, requestId, digest: digestOf(message), deadlineMs, expiresMs };
+  const { clientId, requestId } = call;
+  return { clientId, requestId, digest: digestOf(call), deadlineMs, expiresMs };
 }
 
 /** Runs a direct tool for at most its time; a tool that does not heed its signal is not waited for. */
 function runDirect(
   tool: Tool,
   args: unknown,
-  call: Authorized,
+  call: Call,
   context: DispatchContext,
+  watch: Watch,
 ): Settled | Promise<Settled> {
-  // Its signal is made when somebody asks for it: 2 µs that most calls need not pay.
   const controller = new AbortController();
+  // Its signal is made when somebody asks for it: 2 µs that most calls need not pay.
   const settled = invoke(tool, args, {
     get signal() {
       return controller.signal;
     },
-    progress: ignoreProgress,
+    progress: watch.progress ?? ignoreProgress,
+    answers: call.answers,
+    ask: refuseToAsk,
     log: context.log,
-    clientId: call.message.client_id,
-    requestId: call.message.request_id,
+    clientId: call.clientId,
+    requestId: call.requestId,
   });
-  return settled instanceof Promise ? limit(settled, controller, context) : settled;
+  return settled instanceof Promise ? limit(settled, controller, context, watch.signal) : settled;
 }
 
 function ignoreProgress(): void {}
 
-/** Ends the wait for a run, and tells the tool, when its time is up or the server shuts down. */
+/** Ends the wait for a run, and tells the tool, when its time is up, its caller goes or the server shuts down. */
 function limit(
   settled: Promise<Settled>,
   controller: AbortController,
   { directTimeoutMs, running }: DispatchContext,
+  caller: AbortSignal | undefined,
 ): Promise<Settled> {
   return new Promise((resolve) => {
     const stop = (error: ProtocolError) => {
       running.delete(interrupt);
+      clearTimeout(timer);
+      caller?.removeEventListener('abort', cancel);
       controller.abort(error);
       resolve({ ok: false, error, retryable: false });
     };
     const interrupt = () => stop(new ProtocolError('internal', 'the server shut down while the tool ran'));
+    const cancel = () => stop(new ProtocolError('cancelled', 'the caller went away'));
     const timer = setTimeout(() => stop(tooLate(directTimeoutMs)), directTimeoutMs);
     running.add(interrupt);
+    caller?.addEventListener('abort', cancel);
     void settled.then((result) => {
       clearTimeout(timer);
       running.delete(interrupt);
+      caller?.removeEventListener('abort', cancel);
       resolve(result);
     });
+    // It went while its call was looked at.
+    if (caller?.aborted === true) cancel();
   });
 }
 

@@ -1,3 +1,4 @@
+import type { Answers, Questions } from '../tools/index.ts';
 import type { JsonObject } from '../wire/index.ts';
 
 /**
@@ -33,11 +34,18 @@ export interface ClientRecord {
   readonly requestKeys: readonly string[];
   readonly responseKeys: readonly string[];
   readonly createdMs: number;
+  /** SHA-256 of its bearer tokens in base64url, the newest first; at most two. */
+  readonly tokenHashes: readonly string[];
 }
 
 export interface ClientRecords {
   /** `false`: a client of this id exists and was left as it is. */
   add(client: ClientRecord): Promise<boolean>;
+  /**
+   * Puts these in the place of the client's token hashes. `false`: there is no such client, or its hashes
+   * are not those of `seen` any more; nothing was written.
+   */
+  setTokens(id: string, hashes: readonly string[], seen?: readonly string[]): Promise<boolean>;
   /** In the order of their ids. */
   list(): Promise<readonly ClientRecord[]>;
   /** Another value than before: clients may have changed since, here or in another process. */
@@ -105,6 +113,10 @@ export interface JobRecord {
   readonly state: JobState;
   readonly revision: number;
   readonly progress: JsonObject | null;
+  /** What its attempt asks and nobody has answered; empty when it waits for nothing. */
+  readonly questions: Questions;
+  /** To all that was asked so far. */
+  readonly answers: Answers;
   /** Output of the tool when `succeeded`. */
   readonly result: JsonObject | null;
   /** `code: message` when `failed`, `cancelled` or `expired`. */
@@ -113,14 +125,16 @@ export interface JobRecord {
   readonly updatedMs: number;
 }
 
-/** A job in a list: without its result, and without the `partial` of its progress. */
-export type JobSummary = Omit<JobRecord, 'result'>;
+/** A job in a list: without its result, what it asks, and the `partial` of its progress. */
+export type JobSummary = Omit<JobRecord, 'result' | 'questions' | 'answers'>;
 
 export interface NewJob {
   readonly id: string;
   readonly request: NewRequest;
   readonly tool: string;
   readonly args: JsonObject;
+  /** Given before the call was taken. */
+  readonly answers: Answers;
   readonly attempts: number;
   readonly backoffMs: number;
   /** When it expires if it has not ended by then. */
@@ -158,6 +172,8 @@ export interface Attempt {
   readonly requestId: string;
   readonly tool: string;
   readonly args: JsonObject;
+  /** Given before it began. */
+  readonly answers: Answers;
   /** 1 for the first; attempts that were given back at shutdown are not counted. */
   readonly attempt: number;
   readonly attempts: number;
@@ -189,7 +205,11 @@ export interface DueJob extends Dispatch {
 export type JobListener = (id: string, state: JobState) => void;
 
 export interface JobRecords {
-  /** Claims the request and creates its job in one step. */
+  /**
+   * Claims the request and creates its job in one step.
+   *
+   * @throws ProtocolError `invalid_args` when its answers are larger than those of one job may be
+   */
   create(job: NewJob): Promise<Creation>;
   get(id: string): Promise<JobRecord | null>;
   /** Newest first. */
@@ -198,6 +218,18 @@ export interface JobRecords {
   begin(id: string, nowMs: number): Promise<Attempt | null>;
   /** `false`: the fence is lost; stop. */
   progress(fence: Fence, progress: JsonObject, nowMs: number): Promise<boolean>;
+  /**
+   * Makes those of the questions that have no answer the ones that the job waits for, in the place of those
+   * before. They are forgotten when the attempt ends, however it does. `false`: the fence is lost; stop.
+   */
+  ask(fence: Fence, questions: Questions, nowMs: number): Promise<boolean>;
+  /**
+   * Keeps answers to what the job waits for and ignores all others; the job's state afterwards, `null` if
+   * unknown.
+   *
+   * @throws ProtocolError `invalid_args`, with nothing written, when the answers of the job become too large
+   */
+  answer(id: string, answers: Answers, nowMs: number): Promise<JobState | null>;
   /** `false`: the fence is lost or the job has ended; nothing was written. */
   finish(fence: Fence, end: JobEnd, nowMs: number): Promise<boolean>;
   /** Back to `queued`: for a retry, or (`counted` false) because the worker shuts down. */

@@ -1,6 +1,7 @@
 import { JOB_POLICY, type JobPolicy } from '../limits.ts';
 import type { ToolContext } from './context.ts';
 import { resolveJobPolicy } from './job-policy.ts';
+import { checkQuestions, NONE, type Questions } from './question.ts';
 import { type JsonSchema, jsonSchemaOf, type Schema } from './schema.ts';
 
 /** Hints of the Model Context Protocol; only the first two change how calls are handled here. */
@@ -24,6 +25,13 @@ export interface ToolDefinition<Args, Result> {
   readonly annotations?: Annotations;
   /** `true` or settings: answer at once with a job id and run it in a worker. */
   readonly job?: boolean | Partial<JobPolicy>;
+  /** Asked of the person behind the caller before the call is taken; the answers are in `context.answers`. */
+  readonly asks?: Questions;
+  /**
+   * Of a job, for hosts of the Model Context Protocol that have no Tasks: `optional` lets them wait for the
+   * job (the default), `required` refuses them.
+   */
+  readonly taskSupport?: 'optional' | 'required';
   /** Throw a `ToolError` for a failure that the caller may read. */
   readonly run: (args: Args, context: ToolContext) => NoInfer<Result> | Promise<NoInfer<Result>>;
 }
@@ -37,6 +45,10 @@ export interface Tool {
   readonly outputSchema: JsonSchema;
   /** `null` for a direct tool. */
   readonly job: JobPolicy | null;
+  /** What must be answered before the call is taken; empty for most tools. */
+  readonly asks: Questions;
+  /** `required`: a host of the Model Context Protocol without Tasks is refused rather than made to wait. */
+  readonly taskSupport: 'optional' | 'required';
   /** May a retry simply run again (docs/protocol.md §5)? */
   readonly repeatable: boolean;
   readonly input: Schema;
@@ -59,6 +71,8 @@ const MEMBERS: ReadonlySet<string> = new Set([
   'output',
   'annotations',
   'job',
+  'asks',
+  'taskSupport',
   'run',
 ]);
 
@@ -79,13 +93,16 @@ export function defineTool<Args, Result>(definition: ToolDefinition<Args, Result
   refuseUnknown(definition, MEMBERS, where);
   requireObject(annotations, `${where}: annotations must be an object`);
   refuseUnknown(annotations, HINTS, `${where}: annotations`);
+  const job = resolveJob(definition.job, where);
   return Object.freeze({
     name,
     description,
     annotations: Object.freeze({ ...annotations }),
     inputSchema: jsonSchemaOf(requireSchema(input, `${where}: input`), 'input', `${where}: input`),
     outputSchema: jsonSchemaOf(requireSchema(output, `${where}: output`), 'output', `${where}: output`),
-    job: resolveJob(definition.job, where),
+    job,
+    asks: definition.asks === undefined ? NONE : checkQuestions(definition.asks, `${where}: asks`),
+    taskSupport: resolveTaskSupport(definition.taskSupport, job, where),
     repeatable: annotations.readOnlyHint === true || annotations.idempotentHint === true,
     input,
     output,
@@ -110,6 +127,17 @@ function resolveJob(job: ToolDefinition<unknown, unknown>['job'], where: string)
   if (job === true) return JOB_POLICY;
   requireObject(job, `${where}: job must be true, false or an object of settings`);
   return resolveJobPolicy(job, where);
+}
+
+function resolveTaskSupport(
+  taskSupport: Tool['taskSupport'] | undefined,
+  job: JobPolicy | null,
+  where: string,
+): Tool['taskSupport'] {
+  if (taskSupport === undefined) return 'optional';
+  if (job === null) throw new TypeError(`${where}: taskSupport is for jobs, and this tool is none`);
+  if (taskSupport === 'optional' || taskSupport === 'required') return taskSupport;
+  throw new TypeError(`${where}: taskSupport must be "optional" or "required"`);
 }
 
 function requireSchema(schema: Schema, where: string): Schema {

@@ -1,15 +1,21 @@
 import { ProtocolError } from '../errors/index.ts';
 import type { Endpoint, Reply } from '../server/index.ts';
 import { answerPlain, CALL_PATH, isJson, JSON_TYPE } from './http-routes.ts';
+import type { Route, RouteAnswer } from './route.ts';
 
 /**
  * A web-standard handler for other runtimes and frameworks: `Deno.serve(handler)`,
  * `Bun.serve({ fetch: handler })`, `app.all('*', (c) => handler(c.req.raw))`.
- * The paths are the same as those of `listen`.
+ * The paths are the same as those of `listen`, and so are the routes.
  */
-export function createFetchHandler(server: Endpoint): (request: Request) => Promise<Response> {
+export function createFetchHandler(
+  server: Endpoint,
+  { routes = [] }: { readonly routes?: readonly Route[] } = {},
+): (request: Request) => Promise<Response> {
   return async (request) => {
     const { pathname } = new URL(request.url);
+    const route = routes.find(({ path }) => path === pathname);
+    if (route !== undefined) return serveRoute(route, request);
     if (pathname !== CALL_PATH || request.method !== 'POST') {
       const { status, headers, body } = await answerPlain(server, request.method, pathname);
       return new Response(request.method === 'HEAD' ? null : body, { status, headers });
@@ -24,6 +30,32 @@ export function createFetchHandler(server: Endpoint): (request: Request) => Prom
     }
     return toResponse(await server.handle(bytes));
   };
+}
+
+async function serveRoute(route: Route, request: Request): Promise<Response> {
+  const { method, headers, signal } = request;
+  const header = (name: string) => headers.get(name) ?? undefined;
+  const body = await readUpTo(request, route.maxBodyBytes);
+  return answerOf(await route.handle({ method, header, body, signal }));
+}
+
+function answerOf(answer: RouteAnswer): Response {
+  const { status, headers } = answer;
+  if (!('events' in answer))
+    return new Response(answer.body === '' ? null : answer.body, { status, headers });
+  const utf8 = new TextEncoder();
+  const events = answer.events[Symbol.asyncIterator]();
+  const stream = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const next: IteratorResult<string, unknown> = await events.next();
+      if (next.done === true) controller.close();
+      else controller.enqueue(utf8.encode(`event: message\ndata: ${next.value}\n\n`));
+    },
+    async cancel() {
+      await events.return?.();
+    },
+  });
+  return new Response(stream, { status, headers });
 }
 
 /** The body, or null if it is longer than the limit; no more than the limit is kept. */

@@ -11,4 +11,5 @@ export {
 export { createFetchHandler } from './fetch-handler.ts';
 export { inProcess } from './in-process.ts';
 export { type Listener, type ListenOptions, listen } from './node-http.ts';
+export type { Route, RouteAnswer, RouteRequest } from './route.ts';
 export { serveStdio } from './stdio.ts';

@@ -9,12 +9,17 @@ import { ProtocolError, SetupError } from '../errors/index.ts';
 import { HTTP_LIMITS } from '../limits.ts';
 import type { Endpoint, Reply } from '../server/index.ts';
 import { answerPlain, CALL_PATH, isJson, JSON_TYPE } from './http-routes.ts';
+import { type Calls, headerOf, linger, receive } from './node-body.ts';
+import { serveRoute } from './node-route.ts';
+import type { Route } from './route.ts';
 
 export interface ListenOptions {
   /** Default `127.0.0.1`: reachable from this machine only. */
   readonly host?: string;
   /** Default `0`: any free port. */
   readonly port?: number;
+  /** Paths beside `POST /call`, such as `mcpRoute(server)` of `waybill/mcp`. */
+  readonly routes?: readonly Route[];
   readonly maxConnections?: number;
   /** Of all bodies together that have begun and not ended. */
   readonly maxHeldBytes?: number;
@@ -43,6 +48,7 @@ export async function listen(server: Endpoint, options: ListenOptions = {}): Pro
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new RangeError('port must be from 0 to 65535');
   const limits = resolveLimits(options);
+  const routes = byPath(options.routes ?? []);
   const calls: Calls = { open: 0, heldBytes: 0, maxHeldBytes: limits.maxHeldBytes };
   const http = createHttpServer(
     {
@@ -54,7 +60,7 @@ export async function listen(server: Endpoint, options: ListenOptions = {}): Pro
       maxHeaderSize: HTTP_LIMITS.maxHeaderBytes,
       noDelay: true,
     },
-    (request, response) => serve(server, calls, request, response),
+    (request, response) => serve({ server, calls, routes }, request, response),
   );
   http.maxConnections = limits.maxConnections;
   http.maxHeadersCount = HTTP_LIMITS.maxHeaders;
@@ -80,7 +86,7 @@ const SETTABLE = [
 
 /** @throws TypeError, RangeError; none of them can be switched off, which 0 would do in node:http */
 function resolveLimits(options: ListenOptions): Record<(typeof SETTABLE)[number], number> {
-  const names: ReadonlySet<string> = new Set(['host', 'port', ...SETTABLE]);
+  const names: ReadonlySet<string> = new Set(['host', 'port', 'routes', ...SETTABLE]);
   const unknown = Object.keys(options).find((name) => !names.has(name));
   if (unknown !== undefined) throw new TypeError(`listen: there is no option ${JSON.stringify(unknown)}`);
   // All of these names are in the table.
@@ -112,14 +118,6 @@ const BIND_ERRORS: Readonly<Record<string, string>> = {
   ENOTFOUND: 'no such host name; choose another --host',
 };
 
-interface Calls {
-  /** Messages that were handed to the server and are not answered yet. */
-  open: number;
-  /** Of bodies that have begun and not ended. */
-  heldBytes: number;
-  readonly maxHeldBytes: number;
-}
-
 const CLOSE_CHECK_MS = 20;
 
 async function closeHttp(http: HttpServer, calls: Calls): Promise<void> {
@@ -137,112 +135,52 @@ async function closeHttp(http: HttpServer, calls: Calls): Promise<void> {
   clearInterval(idle);
 }
 
-function serve(server: Endpoint, calls: Calls, request: IncomingMessage, response: ServerResponse): void {
-  const { method = '', url = '' } = request;
-  const isCall = method === 'POST' && (url === CALL_PATH || url.startsWith(`${CALL_PATH}?`));
-  if (!isCall) {
-    request.resume();
-    const path = url.split('?', 1)[0] ?? '';
-    void answerPlain(server, method, path).then(({ status, headers, body }) => {
-      response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) });
-      response.end(body);
-    });
-    return;
+/** @throws TypeError for a path that is taken */
+function byPath(routes: readonly Route[]): ReadonlyMap<string, Route> {
+  const taken = new Set([CALL_PATH, '/livez', '/readyz']);
+  for (const { path } of routes) {
+    if (taken.has(path)) throw new TypeError(`listen: two routes are at ${path}`);
+    taken.add(path);
   }
-  if (!isJson(headerOf(request, 'content-type'))) {
-    return refuse(
-      server,
-      request,
-      response,
-      new ProtocolError('unsupported_media_type', `send ${JSON_TYPE}`),
-    );
-  }
-  receive(server, calls, request, response);
+  return new Map(routes.map((route) => [route.path, route]));
 }
 
-/** Collects the body up to the limit, then hands it over; more than the limit is not read. */
-function receive(server: Endpoint, calls: Calls, request: IncomingMessage, response: ServerResponse): void {
-  const { maxMessageBytes } = server;
-  const declared = Number(headerOf(request, 'content-length'));
-  if (declared > maxMessageBytes) return refuse(server, request, response, tooLarge(maxMessageBytes));
-  const chunks: Buffer[] = [];
-  let length = 0;
-  const held = holdBytes(calls, request);
-  request.on('data', (chunk: Buffer) => {
-    length += chunk.length;
-    if (length > maxMessageBytes) {
-      request.removeAllListeners('data').removeAllListeners('end');
-      held.release();
-      return refuse(server, request, response, tooLarge(maxMessageBytes));
-    }
-    chunks.push(chunk);
-    // Most bodies come whole, and are not held.
-    if (length !== declared && !held.add(chunk.length)) turnAway(request, response);
-    return undefined;
+interface Served {
+  readonly server: Endpoint;
+  readonly calls: Calls;
+  readonly routes: ReadonlyMap<string, Route>;
+}
+
+function serve({ server, calls, routes }: Served, request: IncomingMessage, response: ServerResponse): void {
+  const { method = '', url = '' } = request;
+  const path = url.split('?', 1)[0] ?? '';
+  if (method === 'POST' && path === CALL_PATH) return serveCall(server, calls, request, response);
+  const route = routes.get(path);
+  if (route !== undefined) return serveRoute(route, calls, request, response);
+  request.resume();
+  void answerPlain(server, method, path).then(({ status, headers, body }) => {
+    response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) });
+    response.end(body);
   });
-  request.on('end', () => {
-    const [only] = chunks;
-    const body = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
+}
+
+function serveCall(server: Endpoint, calls: Calls, request: IncomingMessage, response: ServerResponse): void {
+  const { maxMessageBytes } = server;
+  const refuse = (error: ProtocolError): void => {
+    send(response, server.refuse(error));
+    linger(request);
+  };
+  if (!isJson(headerOf(request, 'content-type')))
+    return refuse(new ProtocolError('unsupported_media_type', `send ${JSON_TYPE}`));
+  receive(request, response, calls, maxMessageBytes, (body) => {
+    if (body === null)
+      return refuse(new ProtocolError('too_large', `a message may have at most ${maxMessageBytes} bytes`));
     calls.open++;
     void server.handle(body).then((reply) => {
       calls.open--;
       send(response, reply);
     });
   });
-}
-
-/** Counts what a body that has not ended takes; `false`: all of them together take too much. */
-function holdBytes(calls: Calls, request: IncomingMessage) {
-  let held = 0;
-  const release = (): void => {
-    calls.heldBytes -= held;
-    held = 0;
-  };
-  return {
-    release,
-    add(bytes: number): boolean {
-      if (held === 0) request.once('close', release);
-      held += bytes;
-      calls.heldBytes += bytes;
-      return calls.heldBytes <= calls.maxHeldBytes;
-    },
-  };
-}
-
-/** Nobody is known yet, and none of the four unsigned refusals would be true: this is no message. */
-function turnAway(request: IncomingMessage, response: ServerResponse): void {
-  request.removeAllListeners('data').removeAllListeners('end');
-  response.writeHead(503, { 'retry-after': '1', connection: 'close', 'content-length': 0 });
-  response.end(() => request.destroy());
-}
-
-/** A header without building the object of all headers, which costs 2 µs a request. */
-function headerOf({ rawHeaders }: IncomingMessage, name: string): string | undefined {
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const header = rawHeaders[i];
-    if (header?.length === name.length && header.toLowerCase() === name) return rawHeaders[i + 1];
-  }
-  return undefined;
-}
-
-function tooLarge(maxMessageBytes: number): ProtocolError {
-  return new ProtocolError('too_large', `a message may have at most ${maxMessageBytes} bytes`);
-}
-
-/**
- * Refuses before the body has come. What still comes is thrown away for a while: to close the connection at
- * once would reset it, and take the answer from a peer that is still sending.
- */
-function refuse(
-  server: Endpoint,
-  request: IncomingMessage,
-  response: ServerResponse,
-  error: ProtocolError,
-): void {
-  send(response, server.refuse(error));
-  request.resume();
-  const cut = setTimeout(() => request.destroy(), HTTP_LIMITS.lingerMs);
-  request.on('close', () => clearTimeout(cut));
 }
 
 function send(response: ServerResponse, { body, httpStatus }: Reply): void {

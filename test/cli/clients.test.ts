@@ -1,10 +1,15 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { parseCredential } from '../../src/client/index.ts';
+import { addClient, addToken } from '../../src/server/clients.ts';
+import { openKeyRing } from '../../src/server/key-ring.ts';
 import { createServer } from '../../src/server/index.ts';
+import { isToken } from '../../src/wire/secret.ts';
+import { openStore } from '../store/open.ts';
+import { createTestLog } from '../support/log.ts';
 import { tempFolder } from '../support/temp.ts';
-import { serve, waybill } from './waybill.ts';
+import { assertWrongUse, serve, snapshot, waybill } from './waybill.ts';
 
 describe('waybill clients add', () => {
   test('prints a credential once, that a running server believes', async () => {
@@ -102,9 +107,142 @@ describe('waybill clients list', () => {
           client_id: 'bob',
           created_ms: expect.any(Number),
           fingerprint: expect.stringMatching(/^[0-9a-f]{32}$/),
+          tokens: 0,
         },
       ],
     });
     for (const secret of [request_key, response_key]) expect(text.stdout + json.stdout).not.toContain(secret);
+  });
+});
+
+describe('waybill clients token', () => {
+  /** A folder with the data of clients a and b in `d`. */
+  async function withClients(): Promise<string> {
+    const cwd = tempFolder();
+    for (const id of ['a', 'b']) await waybill(['clients', 'add', id, '--data', 'd'], { cwd });
+    return cwd;
+  }
+
+  /** What a server that opens the folder takes each token for. */
+  async function ownersOf(cwd: string, tokens: readonly string[]): Promise<(string | null)[]> {
+    const store = openStore({ dir: join(cwd, 'd'), serverId: 'waybill' });
+    const ring = await openKeyRing(store, createTestLog());
+    onTestFinished(() => ring.stop());
+    await store.close();
+    return tokens.map((token) => ring.findByToken(token));
+  }
+
+  test('prints a token of the client with a note; the one before it stays good, the one before that does not', async () => {
+    const cwd = await withClients();
+    const tokens: string[] = [];
+    for (let i = 0; i < 3; i++) {
+      const given = await waybill(['clients', 'token', 'a', '--data', 'd'], { cwd });
+      expect(given).toMatchObject({
+        code: 0,
+        stderr: 'This token is not shown again; --out writes it to a file that only you can read.\n',
+      });
+      expect(given.stdout).toMatch(/^[^\n]+\n$/);
+      tokens.push(given.stdout.trim());
+    }
+    expect(tokens.map(isToken)).toEqual([true, true, true]);
+    expect(await ownersOf(cwd, tokens)).toEqual([null, 'a', 'a']);
+  });
+
+  test('beside a running server', async () => {
+    const cwd = tempFolder();
+    const store = openStore({ dir: join(cwd, 'd'), serverId: 'waybill' });
+    await waybill(['clients', 'add', 'a', '--data', 'd'], { cwd });
+    const ring = await openKeyRing(store, createTestLog());
+    onTestFinished(() => ring.stop());
+    const { stdout } = await waybill(['clients', 'token', 'a', '--data', 'd'], { cwd });
+    await expect.poll(() => ring.findByToken(stdout.trim()), { timeout: 5_000 }).toBe('a');
+    await waybill(['clients', 'token', 'a', '--data', 'd', '--revoke'], { cwd });
+    await expect.poll(() => ring.findByToken(stdout.trim()), { timeout: 5_000 }).toBeNull();
+  });
+
+  test('--json prints it as one line; --out writes it for its owner only and prints no secret', async () => {
+    const cwd = await withClients();
+    const json = await waybill(['clients', 'token', 'a', '--data', 'd', '--json'], { cwd });
+    const text = await waybill(['clients', 'token', 'b', '--data', 'd', '--out', 'b.token'], { cwd });
+    const both = await waybill(['clients', 'token', 'b', '--data', 'd', '--out', 'c.token', '--json'], {
+      cwd,
+    });
+    expect(json).toMatchObject({ code: 0, stderr: '' });
+    expect(json.stdout).toMatch(/^[^\n]+\n$/);
+    const { token, ...rest } = JSON.parse(json.stdout);
+    expect(rest).toEqual({ client_id: 'a' });
+    expect(text).toEqual({ code: 0, stdout: 'b.token is a bearer token of client b\n', stderr: '' });
+    expect(both).toEqual({ code: 0, stdout: '{"client_id":"b","file":"c.token"}\n', stderr: '' });
+    const written = ['b.token', 'c.token'].map((name) => readFileSync(join(cwd, name), 'utf8'));
+    for (const name of ['b.token', 'c.token']) expect(statSync(join(cwd, name)).mode & 0o777).toBe(0o600);
+    for (const each of written) expect(each).toMatch(/^wbt_[^\n]+\n$/);
+    expect(await ownersOf(cwd, [token, ...written.map((each) => each.trim())])).toEqual(['a', 'b', 'b']);
+  });
+
+  test('--revoke takes all tokens of the client, and no other’s', async () => {
+    const cwd = await withClients();
+    const tokens: string[] = [];
+    for (const id of ['a', 'a', 'b'])
+      tokens.push((await waybill(['clients', 'token', id, '--data', 'd'], { cwd })).stdout.trim());
+    const revoked = await waybill(['clients', 'token', 'a', '--data', 'd', '--revoke'], { cwd });
+    const again = await waybill(['clients', 'token', 'a', '--data', 'd', '--revoke', '--json'], { cwd });
+    expect(revoked).toEqual({
+      code: 0,
+      stdout: 'client a has no token any more; its keys stay\n',
+      stderr: '',
+    });
+    expect(again).toEqual({ code: 0, stdout: '{"client_id":"a","tokens":0}\n', stderr: '' });
+    expect(await ownersOf(cwd, tokens)).toEqual([null, null, 'b']);
+  });
+
+  test('finds the store by --store and --store-file too', async () => {
+    const cwd = await withClients();
+    writeFileSync(join(cwd, 'url'), 'sqlite:d\n', { mode: 0o600 });
+    const tokens: string[] = [];
+    for (const place of [
+      ['--store', 'sqlite:d'],
+      ['--store-file', 'url'],
+    ])
+      tokens.push((await waybill(['clients', 'token', 'a', ...place], { cwd })).stdout.trim());
+    expect(await ownersOf(cwd, tokens)).toEqual(['a', 'a']);
+  });
+
+  test('how many a client has stands in the list, without the tokens', async () => {
+    const cwd = tempFolder();
+    const store = openStore({ dir: join(cwd, 'd') });
+    for (const id of ['a', 'b', 'c']) await addClient(store, { id, url: 'http://x/' });
+    const tokens = [await addToken(store, 'a'), await addToken(store, 'c'), await addToken(store, 'c')];
+    const hashes = (await store.clients.list()).flatMap(({ tokenHashes }) => tokenHashes);
+    const text = await waybill(['clients', 'list', '--data', 'd'], { cwd });
+    const json = await waybill(['clients', 'list', '--data', 'd', '--json'], { cwd });
+    expect(text.stdout).toMatch(
+      /^a .* [0-9a-f]{32} {2}1 token\nb .* [0-9a-f]{32}\nc .* [0-9a-f]{32} {2}2 tokens\n$/,
+    );
+    expect(JSON.parse(json.stdout)).toMatchObject({ clients: [{ tokens: 1 }, { tokens: 0 }, { tokens: 2 }] });
+    for (const secret of [...tokens, ...hashes]) expect(text.stdout + json.stdout).not.toContain(secret);
+  });
+
+  test('is refused in one line for an unknown client, a missing folder, a file that is there; nothing changes', async () => {
+    const cwd = await withClients();
+    const token = (await waybill(['clients', 'token', 'a', '--data', 'd'], { cwd })).stdout.trim();
+    writeFileSync(join(cwd, 'there'), 'mine');
+    const before = snapshot(cwd);
+    const unknown = /^waybill: there is no client nobody: add it first\n$/;
+    const cases: readonly (readonly [string, RegExp])[] = [
+      ['nobody --data d', unknown],
+      ['nobody --data d --out new.token', unknown],
+      ['nobody --data d --revoke', unknown],
+      ['a --data missing', /missing holds no data of a server: name its folder with --data/],
+      ['a --data missing --revoke', /missing holds no data of a server/],
+      ['a --data d --out there', /cannot write there: it exists already; name a new file/],
+      ['a --data d --out no/folder', /cannot write no\/folder: make its folder first/],
+      ['a --data d --revoke --out new.token', /'--revoke' cannot be used with option '--out <file>'/],
+      ['not/an/id! --data d', /id 'not\/an\/id!' must be 1-128 of/],
+      ['--data d', /missing required argument 'id'/],
+    ];
+    for (const [line, message] of cases)
+      assertWrongUse(await waybill(['clients', 'token', ...line.split(' ')], { cwd }), message);
+    expect(snapshot(cwd)).toEqual(before);
+    expect(await ownersOf(cwd, [token])).toEqual(['a']);
   });
 });

@@ -29,7 +29,7 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
       [['surf'], /unknown command 'surf'/],
       [['help', 'surf'], /unknown command 'surf'; see "waybill --help"/],
       [['help', 'clients', 'surf'], /unknown command 'surf'; see "waybill clients --help"/],
-      [['clients'], /name what to do: add, list; see "waybill clients --help"/],
+      [['clients'], /name what to do: add, list, token; see "waybill clients --help"/],
       [['jobs', 'ge'], /unknown command 'ge' \(Did you mean get\?\); see "waybill jobs --help"/],
       [
         ['serve', '--prot', '1'],

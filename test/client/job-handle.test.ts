@@ -24,6 +24,11 @@ const running = (progress: JobProgress | null): Members => ({
   status: 'running',
   result: { job_id: JOB_ID, progress: progress && { ...progress }, poll_after_ms: 400 },
 });
+const QUESTIONS = { confirm: { message: 'Sure?', schema: { type: 'object', properties: {} } } };
+const waiting: Members = {
+  status: 'running',
+  result: { job_id: JOB_ID, progress: null, poll_after_ms: 400, questions: QUESTIONS },
+};
 const done: Members = { status: 'done', result: { rows: 3 } };
 const failed: Members = { status: 'error', result: null, error: 'job_failed: the disk is full' };
 const cancelled: Members = { status: 'error', result: null, error: 'cancelled: by the client' };
@@ -223,6 +228,7 @@ describe('poll', () => {
   it.each<[string, Members, Record<string, unknown>]>([
     ['queued', queued, { progress: null, result: null, error: null }],
     ['running', running({ completed: 1 }), { progress: { completed: 1 }, result: null, error: null }],
+    ['running', waiting, { progress: null, questions: QUESTIONS, result: null, error: null }],
     ['succeeded', done, { progress: null, result: { rows: 3 }, error: null }],
     ['failed', failed, { progress: null, result: null, error: error('job_failed') }],
     [
@@ -234,16 +240,16 @@ describe('poll', () => {
     ['expired', expired, { progress: null, result: null, error: error('deadline_exceeded') }],
   ])('tells that a job is %s, without waiting', async (state, members, rest) => {
     const peer = createJobPeer(members);
-    expect(await clientOf(peer).job(JOB_ID).poll()).toEqual({ state, ...rest });
+    expect(await clientOf(peer).job(JOB_ID).poll()).toEqual({ state, questions: {}, ...rest });
     expect(peer.requests.map(({ args }) => args)).toEqual([{ job_id: JOB_ID }]);
   });
 
   it('takes an output that looks like progress for the output', async () => {
-    const result = { progress: { completed: 1 }, poll_after_ms: 1 };
+    const result = { progress: { completed: 1 }, questions: QUESTIONS, poll_after_ms: 1 };
     const update = await clientOf(createJobPeer({ status: 'done', result }))
       .job(JOB_ID)
       .poll();
-    expect(update).toEqual({ state: 'succeeded', progress: null, result, error: null });
+    expect(update).toEqual({ state: 'succeeded', progress: null, questions: {}, result, error: null });
   });
 });
 
@@ -289,6 +295,54 @@ describe('updates', () => {
     expect(await rejection(updates.next())).toBe(reason);
     expect(await updates.next()).toEqual({ done: true, value: undefined });
     expect(peer.requests).toHaveLength(1);
+  });
+});
+
+describe('a job that asks', () => {
+  it('tells of its questions as a change of its own', async () => {
+    const peer = createJobPeer(running(null), waiting, waiting, running(null), done);
+    const updates = await collect(clientOf(peer).job(JOB_ID).updates());
+    expect(updates.map(({ state, questions }) => [state, questions])).toEqual([
+      ['running', {}],
+      ['running', QUESTIONS],
+      ['running', {}],
+      ['succeeded', {}],
+    ]);
+  });
+
+  it('has none where a server sends something else', async () => {
+    for (const questions of [[1], 'no', { confirm: { message: 1, schema: {} } }, { confirm: null }]) {
+      const result = { job_id: JOB_ID, progress: null, poll_after_ms: 400, questions };
+      expect(
+        (
+          await clientOf(createJobPeer({ status: 'running', result }))
+            .job(JOB_ID)
+            .poll()
+        ).questions,
+      ).toEqual({});
+    }
+  });
+
+  it('is answered by the keys of its questions', async () => {
+    const peer = createPeer((request) =>
+      reply(request, { status: 'ok', result: { job_id: JOB_ID, status: 'running' } }),
+    );
+    const answers = { confirm: { action: 'accept', content: { sure: true } } } as const;
+    expect(await clientOf(peer).job(JOB_ID).answer(answers)).toBe('running');
+    expect(peer.requests).toMatchObject([{ tool: 'answer_job', args: { job_id: JOB_ID, answers } }]);
+  });
+
+  it('throws what is wrong with an answer', async () => {
+    const result = { issues: [{ path: 'confirm.content.sure', message: 'is missing' }] };
+    const peer = createPeer((request) =>
+      refusal(request, 'invalid_args: confirm.content.sure: is missing', { result }),
+    );
+    const error = await rejection(
+      clientOf(peer)
+        .job(JOB_ID)
+        .answer({ confirm: { action: 'accept' } }),
+    );
+    expect(error).toMatchObject({ code: 'invalid_args', result });
   });
 });
 

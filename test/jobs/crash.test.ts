@@ -77,7 +77,7 @@ describe('after a crash', () => {
         const nowMs = Date.now();
         const id = newJobId('agent-a', nowMs);
         const request = { clientId: 'agent-a', requestId: 'request-' + n, digest: 'd', deadlineMs: nowMs + 3_600_000, expiresMs: nowMs + 86_400_000 };
-        await store.jobs.create({ id, request, tool: 'hang', args: { n }, attempts: 3, backoffMs: 1, deadlineMs: nowMs + 3_600_000, retentionMs: 600_000, createdMs: nowMs, maxOpenJobs: 10_000 });
+        await store.jobs.create({ id, request, tool: 'hang', args: { n }, answers: {}, attempts: 3, backoffMs: 1, deadlineMs: nowMs + 3_600_000, retentionMs: 600_000, createdMs: nowMs, maxOpenJobs: 10_000 });
         console.log(id);
       }`;
     const child = runChild(script, [dir]);

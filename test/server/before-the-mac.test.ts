@@ -235,7 +235,7 @@ describe('§3 keys', () => {
     const dir = tempFolder();
     const clients = openClientStore({ dir, serverId: 'srv-1' });
     const keys = { requestKeys: ['request-2', 'request-1'], responseKeys: ['response-2', 'response-1'] };
-    await clients.clients.add({ id: 'rotating', ...keys, createdMs: START_MS });
+    await clients.clients.add({ id: 'rotating', ...keys, createdMs: START_MS, tokenHashes: [] });
     await clients.close();
     const credential = {
       client_id: 'rotating',
@@ -260,7 +260,13 @@ describe('§3 keys', () => {
     const peer = await startServer({ tools: [echo] });
     const clients = openClientStore({ dir: peer.dir });
     onTestFinished(() => clients.close());
-    await clients.clients.add({ id: 'late', requestKeys: ['q'], responseKeys: ['p'], createdMs: START_MS });
+    await clients.clients.add({
+      id: 'late',
+      requestKeys: ['q'],
+      responseKeys: ['p'],
+      createdMs: START_MS,
+      tokenHashes: [],
+    });
     const late = { ...peer.credential, client_id: 'late', request_key: 'q', response_key: 'p' };
     const answered = async () => {
       const { body } = await peer.send(request(late, 'echo', {}, { ts_ms: START_MS }));

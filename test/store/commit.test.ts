@@ -23,7 +23,13 @@ function count(db: Database, table: 'clients' | 'jobs' | 'requests'): number {
   return Number(db.prepare(`SELECT count(*) AS n FROM ${table}`).get()?.['n']);
 }
 
-const client = (id: string) => ({ id, requestKeys: ['q'], responseKeys: ['p'], createdMs: START_MS });
+const client = (id: string) => ({
+  id,
+  requestKeys: ['q'],
+  responseKeys: ['p'],
+  createdMs: START_MS,
+  tokenHashes: [],
+});
 
 /** How the promises ended. */
 async function ends(promises: readonly Promise<unknown>[]): Promise<('fulfilled' | 'rejected')[]> {

@@ -10,7 +10,19 @@ import { tempFolder } from '../support/temp.ts';
 import { newJob, newRequest } from './new-records.ts';
 import { openStore } from './open.ts';
 
-const client = (id: string) => ({ id, requestKeys: ['q'], responseKeys: ['p'], createdMs: START_MS });
+/** Takes a file back to schema 2; each later one that adds something adds a line here. */
+const UNDO_SINCE_2 = `
+  ALTER TABLE clients DROP COLUMN token_hashes;
+  ALTER TABLE jobs DROP COLUMN questions;
+  ALTER TABLE jobs DROP COLUMN answers;`;
+
+const client = (id: string) => ({
+  id,
+  requestKeys: ['q'],
+  responseKeys: ['p'],
+  createdMs: START_MS,
+  tokenHashes: [],
+});
 
 function openClients(options: SqliteOptions) {
   const store = openClientStore(options);
@@ -84,6 +96,7 @@ describe('a data folder', () => {
     file.exec(`
       DROP INDEX jobs_by_turn;
       ALTER TABLE jobs DROP COLUMN priority;
+      ${UNDO_SINCE_2}
       CREATE INDEX jobs_by_visible ON jobs (visible_ms) WHERE visible_ms IS NOT NULL;
       PRAGMA user_version = 1`);
     file.close();
@@ -93,6 +106,23 @@ describe('a data folder', () => {
     expect(queue.ready(START_MS, 10, () => 10).map(({ id }) => id)).toEqual(all.map(({ id }) => id));
     expect((await jobs.create(newJob({ maxOpenJobs: 3 }))).outcome).toBe('full');
     expect((await jobs.create(newJob({ maxOpenJobs: 4 }))).outcome).toBe('created');
+  });
+
+  test('of a schema without tokens is brought up to date: each client has none, and can be given some', async () => {
+    const store = openStore();
+    const { dir } = store;
+    await store.clients.add(client('a'));
+    await store.close();
+    const file = openDatabase(join(dir, 'waybill.db'));
+    file.exec(`
+      ${UNDO_SINCE_2}
+      PRAGMA user_version = 2`);
+    file.close();
+
+    const { clients } = openStore({ dir });
+    expect(await clients.list()).toEqual([client('a')]);
+    expect(await clients.setTokens('a', ['newest'], [])).toBe(true);
+    expect(await clients.list()).toEqual([{ ...client('a'), tokenHashes: ['newest'] }]);
   });
 
   test('is made for its owner only, and so are the files that hold secrets', async () => {
@@ -216,7 +246,7 @@ describe('a second process beside the server', () => {
     import { openClientStore } from 'DISTstore/index.js';
     const [dir, id] = process.argv.slice(1);
     const store = openClientStore({ dir, serverId: 'srv-1' });
-    console.log(await store.clients.add({ id, requestKeys: ['q'], responseKeys: ['p'], createdMs: ${START_MS} }));
+    console.log(await store.clients.add({ id, requestKeys: ['q'], responseKeys: ['p'], createdMs: ${START_MS}, tokenHashes: [] }));
     await store.close();`;
 
   test('adds a client, and the server sees that clients have changed', async () => {

@@ -24,7 +24,13 @@ describe.skipIf(!canLimitFiles)('a store on a full disk', () => {
         store.jobs.create(lost),
         store.requests.claim(request),
         store.jobs.progress(attempt.fence, { completed: 1 }, START_MS),
-        store.clients.add({ id: 'a', requestKeys: ['q'], responseKeys: ['p'], createdMs: START_MS }),
+        store.clients.add({
+          id: 'a',
+          requestKeys: ['q'],
+          responseKeys: ['p'],
+          createdMs: START_MS,
+          tokenHashes: [],
+        }),
       ];
       for (const end of await Promise.allSettled(writes)) {
         expect(end.status === 'rejected' && end.reason).toBeInstanceOf(StoreError);

@@ -22,6 +22,7 @@ export function newJob(members: Partial<NewJob> = {}): NewJob {
     request,
     tool: 'work',
     args: { n: 1 },
+    answers: {},
     attempts: 3,
     backoffMs: 1_000,
     deadlineMs: createdMs + 3_600_000,

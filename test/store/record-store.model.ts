@@ -10,6 +10,7 @@ import {
   type Outcome,
   type RecordStore,
 } from '../../src/store/record-store.ts';
+import type { Answer, Answers, Questions } from '../../src/tools/index.ts';
 import { START_MS } from '../support/clock.ts';
 import { newJob, newRequest } from './new-records.ts';
 
@@ -25,6 +26,8 @@ type Verb =
     }
   | { readonly verb: 'begin' | 'remove'; readonly job: number }
   | { readonly verb: 'progress'; readonly fence: number; readonly n: number }
+  | { readonly verb: 'ask'; readonly fence: number; readonly keys: readonly string[] }
+  | { readonly verb: 'answer'; readonly job: number; readonly keys: readonly string[] }
   | { readonly verb: 'finish'; readonly fence: number; readonly state: EndState }
   | { readonly verb: 'release'; readonly fence: number; readonly counted: boolean }
   | { readonly verb: 'end'; readonly job: number; readonly state: EndState }
@@ -34,6 +37,7 @@ const small = fc.nat(7);
 const state = fc.constantFrom<EndState>('succeeded', 'failed', 'cancelled', 'expired');
 const onRequest = { client: fc.nat(1), request: fc.nat(3) };
 const onJob = { job: small };
+const keys = fc.uniqueArray(fc.constantFrom('a', 'b', 'c'), { maxLength: 3 });
 const is = <const Name extends Verb['verb']>(...names: Name[]) => ({ verb: fc.constantFrom(...names) });
 
 export const anyVerbs: fc.Arbitrary<Verb[]> = fc.array(
@@ -43,6 +47,8 @@ export const anyVerbs: fc.Arbitrary<Verb[]> = fc.array(
     { weight: 5, arbitrary: fc.record({ ...is('begin'), ...onJob }) },
     { weight: 1, arbitrary: fc.record({ ...is('remove'), ...onJob }) },
     { weight: 3, arbitrary: fc.record({ ...is('progress'), fence: small, n: fc.nat(1_000) }) },
+    { weight: 3, arbitrary: fc.record({ ...is('ask'), fence: small, keys }) },
+    { weight: 3, arbitrary: fc.record({ ...is('answer'), ...onJob, keys }) },
     { weight: 3, arbitrary: fc.record({ ...is('finish'), fence: small, state }) },
     { weight: 3, arbitrary: fc.record({ ...is('release'), fence: small, counted: fc.boolean() }) },
     { weight: 2, arbitrary: fc.record({ ...is('end'), ...onJob, state }) },
@@ -59,6 +65,9 @@ interface ModelJob {
   attempt: number;
   changes: number;
   progress: { readonly completed: number } | null;
+  /** Keys that it waits for. */
+  asked: readonly string[];
+  answers: Answers;
   end: JobEnd | null;
   removed: boolean;
 }
@@ -92,6 +101,7 @@ function createModel() {
     job.state = end.state;
     job.end = end;
     job.holder = null;
+    job.asked = [];
     job.changes++;
   };
 
@@ -105,6 +115,8 @@ function createModel() {
         attempt: 0,
         changes: 0,
         progress: null,
+        asked: [],
+        answers: {},
         end: null,
         removed: false,
       };
@@ -123,6 +135,7 @@ function createModel() {
     begin(job: ModelJob): ModelAttempt | null {
       if (job.removed || isTerminal(job.state)) return null;
       job.state = 'running';
+      job.asked = [];
       job.changes++;
       job.holder = { job, attempt: ++job.attempt, fence: null };
       return job.holder;
@@ -138,7 +151,22 @@ function createModel() {
     release(job: ModelJob, counted: boolean): void {
       job.state = 'queued';
       job.holder = null;
+      job.asked = [];
       if (!counted) job.attempt--;
+    },
+    ask(job: ModelJob, wanted: readonly string[]): void {
+      const open = wanted.filter((key) => !(key in job.answers));
+      // The verb has counted a change.
+      if (open.join() === job.asked.join()) job.changes--;
+      job.asked = open;
+    },
+    answer(job: ModelJob, given: Answers): JobState | null {
+      if (job.removed) return null;
+      const news = job.asked.filter((key) => key in given);
+      if (news.length > 0) job.changes++;
+      job.asked = job.asked.filter((key) => !news.includes(key));
+      for (const key of news) job.answers = { ...job.answers, [key]: given[key] ?? { action: 'cancel' } };
+      return job.state;
     },
     finishJob,
     end(job: ModelJob, end: JobEnd): JobState | null {
@@ -152,6 +180,15 @@ function createModel() {
       if (found !== undefined && 'job' in found && found.job === job) requests.delete(key);
     },
   };
+}
+
+function questionsOf(asked: readonly string[]): Questions {
+  const schema = { type: 'object', properties: { n: { type: 'integer' } } };
+  return Object.fromEntries(asked.map((key) => [key, { message: `${key}?`, schema }]));
+}
+
+function answerAt(clock: number): Answer {
+  return { action: 'accept', content: { n: clock } };
 }
 
 /** One run of verbs. The clients are its own, so many runs can share a store. */
@@ -246,6 +283,9 @@ export async function runVerbs(
         job.progress = progress;
       });
       expectLater(store.jobs.progress(fence, progress, clock), heard, 'progress');
+    } else if (verb.verb === 'ask') {
+      const heard = model.under(attempt, (job) => model.ask(job, verb.keys));
+      expectLater(store.jobs.ask(fence, questionsOf(verb.keys), clock), heard, 'ask');
     } else if (verb.verb === 'finish') {
       const end = endOf(verb.state);
       const heard = model.under(attempt, (job) => {
@@ -266,9 +306,10 @@ export async function runVerbs(
     if (verb.verb === 'begin') {
       const attempt = model.begin(job);
       const begun = store.jobs.begin(id, clock);
+      const { answers } = job;
       expectLater(
         begun,
-        attempt === null ? null : expect.objectContaining({ attempt: attempt.attempt }),
+        attempt === null ? null : expect.objectContaining({ attempt: attempt.attempt, answers }),
         'begin',
       );
       if (attempt === null) return;
@@ -281,6 +322,9 @@ export async function runVerbs(
     } else if (verb.verb === 'end') {
       const end = endOf(verb.state);
       expectLater(store.jobs.end(id, end, clock), model.end(job, end), 'end');
+    } else if (verb.verb === 'answer') {
+      const given = Object.fromEntries(verb.keys.map((key) => [key, answerAt(clock)]));
+      expectLater(store.jobs.answer(id, given, clock), model.answer(job, given), 'answer');
     } else {
       expectLater(store.jobs.remove(id), undefined, 'remove');
       model.remove(keyOf(job), job);
@@ -301,6 +345,8 @@ export async function runVerbs(
       createdMs,
       state: job.state,
       progress: job.progress,
+      questions: questionsOf(job.asked),
+      answers: job.answers,
       result,
       error,
     });

@@ -14,6 +14,7 @@ import type {
   Outcome,
   RecordStore,
 } from '../../src/store/record-store.ts';
+import type { Answer, Questions } from '../../src/tools/index.ts';
 import { START_MS } from '../support/clock.ts';
 import { newJob, newRequest } from './new-records.ts';
 import { anyVerbs, runVerbs } from './record-store.model.ts';
@@ -24,6 +25,19 @@ const FAILED: JobEnd = { state: 'failed', result: null, error: 'job_failed: no' 
 const CANCELLED: JobEnd = { state: 'cancelled', result: null, error: 'cancelled: by the client' };
 const EXPIRED: JobEnd = { state: 'expired', result: null, error: 'deadline_exceeded: too late' };
 const ENDS = [SUCCEEDED, FAILED, CANCELLED, EXPIRED];
+
+const YES: Answer = { action: 'accept', content: { text: 'ü€😀\u0000', n: 1.5, list: ['a'], sure: true } };
+const NO: Answer = { action: 'decline' };
+
+/** Questions by these keys. */
+function ask(...keys: readonly string[]): Questions {
+  const schema = {
+    type: 'object',
+    properties: { text: { type: 'string', title: 'ü€😀' } },
+    required: ['text'],
+  };
+  return Object.fromEntries(keys.map((key) => [key, { message: `${key}?`, schema }]));
+}
 
 const LATER_MS = START_MS + 1_000;
 const ids = (found: readonly { readonly id: string }[]): string[] => found.map(({ id }) => id);
@@ -44,6 +58,7 @@ export function describeRecordStore(name: string, open: () => Promise<RecordStor
     describeOpenJobs(open);
     describePriority(open);
     describeAttempts(open);
+    describeQuestions(open);
     describeEnds(open);
     describeChanges(open);
     describeLists(open);
@@ -61,6 +76,7 @@ function describeClients(open: Open): void {
     requestKeys: ['request-current', 'request-previous'],
     responseKeys: ['response'],
     createdMs: START_MS,
+    tokenHashes: ['token'],
   });
 
   test('are listed in the order of their ids, as they were added', async () => {
@@ -88,6 +104,55 @@ function describeClients(open: Open): void {
     await requests.claim(newRequest());
     expect(await clients.version()).toBe(before);
     await clients.add(client('a'));
+    expect(await clients.version()).not.toBe(before);
+  });
+
+  test('the token hashes of one client are replaced, in their order, and nothing else is', async () => {
+    const { clients } = await open();
+    for (const id of ['a', 'b']) await clients.add(client(id));
+    expect(await clients.setTokens('a', ['newest', 'token'])).toBe(true);
+    expect(await clients.list()).toEqual([{ ...client('a'), tokenHashes: ['newest', 'token'] }, client('b')]);
+    expect(await clients.setTokens('a', [])).toBe(true);
+    expect(await clients.list()).toEqual([{ ...client('a'), tokenHashes: [] }, client('b')]);
+  });
+
+  test('a client that is not there gets no tokens, and is not made', async () => {
+    const { clients } = await open();
+    expect(await clients.setTokens('a', ['newest'])).toBe(false);
+    expect(await clients.setTokens('a', ['newest'], [])).toBe(false);
+    expect(await clients.list()).toEqual([]);
+  });
+
+  test('token hashes that are not what was seen any more are left as they are', async () => {
+    const { clients } = await open();
+    await clients.add(client('a'));
+    for (const seen of [[], ['other'], ['token', 'other']])
+      expect(await clients.setTokens('a', ['newest'], seen)).toBe(false);
+    expect(await clients.list()).toEqual([client('a')]);
+    expect(await clients.setTokens('a', [], ['token'])).toBe(true);
+    expect(await clients.setTokens('a', ['newest'], [])).toBe(true);
+    expect(await clients.list()).toEqual([{ ...client('a'), tokenHashes: ['newest'] }]);
+  });
+
+  test('of 50 that replace the same token hashes at once, one does', async () => {
+    const { clients } = await open();
+    await clients.add(client('a'));
+    const set = await Promise.all(
+      Array.from({ length: 50 }, (_, n) => clients.setTokens('a', [`token-${n}`], ['token'])),
+    );
+    expect(set.filter(Boolean)).toHaveLength(1);
+    const [found] = await clients.list();
+    expect(found?.tokenHashes).toEqual([`token-${set.indexOf(true)}`]);
+  });
+
+  test('the version changes when tokens change, and stays when they were left as they are', async () => {
+    const { clients } = await open();
+    await clients.add(client('a'));
+    const before = await clients.version();
+    await clients.setTokens('nobody', ['newest']);
+    await clients.setTokens('a', ['newest'], ['other']);
+    expect(await clients.version()).toBe(before);
+    await clients.setTokens('a', ['newest']);
     expect(await clients.version()).not.toBe(before);
   });
 }
@@ -212,6 +277,8 @@ function describeCreation(open: Open): void {
       state: 'queued',
       revision: expect.any(Number),
       progress: null,
+      questions: {},
+      answers: {},
       result: null,
       error: null,
       createdMs: START_MS,
@@ -431,7 +498,8 @@ function describePriority(open: Open): void {
 function describeAttempts(open: Open): void {
   test('an attempt gets all that a worker needs', async () => {
     const { jobs } = await open();
-    const job = newJob({ args: { text: 'ü€😀', deep: [{ n: 1e21 }] } });
+    const answers = { sure: { action: 'accept', content: { text: 'ü€😀\u0000' } } } as const;
+    const job = newJob({ args: { text: 'ü€😀', deep: [{ n: 1e21 }] }, answers });
     await jobs.create(job);
     expect(await jobs.begin(job.id, LATER_MS)).toEqual({
       fence: { jobId: job.id, number: expect.any(Number) },
@@ -439,6 +507,7 @@ function describeAttempts(open: Open): void {
       requestId: job.request.requestId,
       tool: 'work',
       args: job.args,
+      answers,
       attempt: 1,
       attempts: 3,
       backoffMs: 1_000,
@@ -532,6 +601,157 @@ function describeAttempts(open: Open): void {
   });
 }
 
+function describeQuestions(open: Open): void {
+  test('a job waits for what it asks, exactly as it was asked, until it is answered', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const { fence } = await begun(jobs, id);
+    expect(await jobs.ask(fence, ask('sure', 'why'), LATER_MS)).toBe(true);
+    expect(await jobs.get(id)).toMatchObject({
+      state: 'running',
+      questions: ask('sure', 'why'),
+      answers: {},
+    });
+    expect(await jobs.answer(id, { why: YES }, LATER_MS + 1)).toBe('running');
+    expect(await jobs.get(id)).toMatchObject({ answers: { why: YES }, updatedMs: LATER_MS + 1 });
+    expect((await read(jobs, id)).questions).toEqual(ask('sure'));
+    await jobs.answer(id, { sure: NO }, LATER_MS);
+    const { questions, answers } = await read(jobs, id);
+    expect([questions, answers]).toEqual([{}, { why: YES, sure: NO }]);
+  });
+
+  test('an answer wakes who waits for a change', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const { fence } = await begun(jobs, id);
+    await jobs.ask(fence, ask('sure'), LATER_MS);
+    const { revision } = await read(jobs, id);
+    const told: string[] = [];
+    const stop = jobs.onChange((changed) => told.push(changed));
+    const changed = jobs.changed(id, revision, new AbortController().signal);
+    await jobs.answer(id, { sure: YES }, LATER_MS);
+    await changed;
+    stop();
+    expect(told).toContain(id);
+    expect((await read(jobs, id)).revision).toBeGreaterThan(revision);
+  });
+
+  test('answers to what it does not ask, or has been told, are ignored and change nothing', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const { fence } = await begun(jobs, id);
+    await jobs.ask(fence, ask('sure', 'why'), LATER_MS);
+    await jobs.answer(id, { sure: YES }, LATER_MS);
+    const before = await read(jobs, id);
+    for (const key of ['sure', 'other', 'constructor', '__proto__', 'a\u0000b']) {
+      expect(await jobs.answer(id, Object.fromEntries([[key, NO]]), LATER_MS + 1)).toBe('running');
+    }
+    expect(await jobs.answer(id, {}, LATER_MS + 1)).toBe('running');
+    expect(await jobs.get(id)).toEqual(before);
+    expect(await jobs.answer('job_unknown', { sure: YES }, LATER_MS)).toBeNull();
+  });
+
+  test('what has an answer is not asked again, and the same questions again are no change', async () => {
+    const { jobs } = await open();
+    const job = await created(jobs, { answers: { early: YES } });
+    const { fence } = await begun(jobs, job.id);
+    expect(await jobs.ask(fence, ask('early'), LATER_MS)).toBe(true);
+    expect((await read(jobs, job.id)).questions).toEqual({});
+    await jobs.ask(fence, ask('early', 'sure'), LATER_MS);
+    const before = await read(jobs, job.id);
+    expect(before.questions).toEqual(ask('sure'));
+    expect(await jobs.ask(fence, ask('early', 'sure'), LATER_MS + 1)).toBe(true);
+    expect(await jobs.get(job.id)).toEqual(before);
+    await jobs.ask(fence, ask('why'), LATER_MS);
+    expect((await read(jobs, job.id)).questions).toEqual(ask('why'));
+  });
+
+  test('the next attempt gets the answers and asks anew', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const first = await begun(jobs, id);
+    await jobs.ask(first.fence, ask('sure', 'why'), LATER_MS);
+    await jobs.answer(id, { sure: YES }, LATER_MS);
+    const second = await begun(jobs, id);
+    expect(second.answers).toEqual({ sure: YES });
+    expect((await read(jobs, id)).questions).toEqual({});
+    expect(await jobs.ask(first.fence, ask('why'), LATER_MS)).toBe(false);
+    expect(await jobs.ask(second.fence, ask('sure', 'why'), LATER_MS)).toBe(true);
+    expect((await read(jobs, id)).questions).toEqual(ask('why'));
+  });
+
+  test.each([
+    ['finish', (jobs: Jobs, { fence }: Attempt) => jobs.finish(fence, SUCCEEDED, LATER_MS)],
+    ['end', (jobs: Jobs, { fence }: Attempt) => jobs.end(fence.jobId, CANCELLED, LATER_MS)],
+    ['release', (jobs: Jobs, { fence }: Attempt) => jobs.release(fence, true, LATER_MS)],
+  ] as const)('a job that waits does so no more after a %s, and keeps its answers', async (_verb, change) => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const attempt = await begun(jobs, id);
+    await jobs.ask(attempt.fence, ask('sure', 'why'), LATER_MS);
+    await jobs.answer(id, { why: NO }, LATER_MS);
+    await change(jobs, attempt);
+    const after = await read(jobs, id);
+    expect([after.questions, after.answers]).toEqual([{}, { why: NO }]);
+    expect(await jobs.answer(id, { sure: YES }, LATER_MS)).toBe(after.state);
+    expect(await jobs.get(id)).toEqual(after);
+  });
+
+  test('progress leaves the questions as they are', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const { fence } = await begun(jobs, id);
+    await jobs.ask(fence, ask('sure'), LATER_MS);
+    await jobs.progress(fence, { completed: 1 }, LATER_MS);
+    expect(await jobs.get(id)).toMatchObject({ progress: { completed: 1 }, questions: ask('sure') });
+  });
+
+  test('of many answers and questions at once none is lost', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const { fence } = await begun(jobs, id);
+    const keys = Array.from({ length: 20 }, (_, n) => `key-${n}`);
+    await jobs.ask(fence, ask(...keys), LATER_MS);
+    await Promise.all([
+      ...keys.map((key, n) => jobs.answer(id, { [key]: { action: 'accept', content: { n } } }, LATER_MS)),
+      ...keys.map((_key, n) => jobs.progress(fence, { completed: n }, LATER_MS)),
+      jobs.ask(fence, ask(...keys), LATER_MS),
+    ]);
+    const { questions, answers } = await read(jobs, id);
+    expect(questions).toEqual({});
+    expect(answers).toEqual(
+      Object.fromEntries(keys.map((key, n) => [key, { action: 'accept', content: { n } }])),
+    );
+  });
+
+  test('answers larger than those of one job may be are refused, and nothing is written', async () => {
+    const { jobs } = await open();
+    // Four bytes in UTF-8, two units in UTF-16: bytes are counted.
+    const half = '😀'.repeat(JOB_LIMITS.maxAnswersBytes / 8);
+    const large: Answer = { action: 'accept', content: { text: half } };
+    const { id } = await created(jobs);
+    const { fence } = await begun(jobs, id);
+    await jobs.ask(fence, ask('one', 'two'), LATER_MS);
+    await jobs.answer(id, { one: large }, LATER_MS);
+    const before = await read(jobs, id);
+    const refusal = {
+      code: 'invalid_args',
+      message: expect.stringContaining(String(JOB_LIMITS.maxAnswersBytes)),
+    };
+    const other = jobs.progress(fence, { completed: 1 }, LATER_MS);
+    await expect(jobs.answer(id, { two: large }, LATER_MS)).rejects.toMatchObject(refusal);
+    // Nobody else's write goes with it.
+    expect(await other).toBe(true);
+    expect(await jobs.get(id)).toEqual({
+      ...before,
+      progress: { completed: 1 },
+      revision: expect.any(Number),
+    });
+    expect(await jobs.answer(id, { two: NO }, LATER_MS)).toBe('running');
+    await expect(jobs.create(newJob({ answers: { one: large, two: large } }))).rejects.toMatchObject(refusal);
+  });
+}
+
 function describeEnds(open: Open): void {
   test.each(ENDS)('a running job can end as $state', async (end) => {
     const { jobs } = await open();
@@ -617,6 +837,7 @@ function describeChanges(open: Open): void {
     ['progress', ({ jobs }, { fence }) => jobs.progress(fence, { completed: 1 }, LATER_MS)],
     ['its end', ({ jobs }, { fence }) => jobs.finish(fence, SUCCEEDED, LATER_MS)],
     ['a cancel', ({ jobs }, { fence }) => jobs.end(fence.jobId, CANCELLED, LATER_MS)],
+    ['a question', ({ jobs }, { fence }) => jobs.ask(fence, ask('sure'), LATER_MS)],
     ['a release', ({ jobs }, { fence }) => jobs.release(fence, true, LATER_MS)],
     ['the next attempt', ({ jobs }, { fence }) => jobs.begin(fence.jobId, LATER_MS)],
   ];
@@ -906,6 +1127,7 @@ async function read(jobs: Jobs, id: string): Promise<JobRecord> {
 async function assertRefused(jobs: Jobs, { fence }: Attempt): Promise<void> {
   const before = await jobs.get(fence.jobId);
   expect(await jobs.progress(fence, { completed: 99 }, LATER_MS + 1)).toBe(false);
+  expect(await jobs.ask(fence, ask('sure'), LATER_MS + 1)).toBe(false);
   expect(await jobs.finish(fence, FAILED, LATER_MS + 1)).toBe(false);
   expect(await jobs.release(fence, true, LATER_MS + 1)).toBe(false);
   expect(await jobs.release(fence, false, LATER_MS + 1)).toBe(false);
@@ -917,5 +1139,6 @@ async function assertFinal(jobs: Jobs, id: string, attempt: Attempt | null): Pro
   if (attempt !== null) await assertRefused(jobs, attempt);
   expect(await jobs.begin(id, LATER_MS + 1)).toBeNull();
   for (const end of ENDS) expect(await jobs.end(id, end, LATER_MS + 1)).toBe(before.state);
+  expect(await jobs.answer(id, { sure: YES }, LATER_MS + 1)).toBe(before.state);
   expect(await jobs.get(id)).toEqual(before);
 }

@@ -457,6 +457,11 @@ const BY_SECTION: Readonly<Record<string, Readonly<Record<string, readonly Test[
     'built-in tools take and give what their schemas say': [
       [BUILT_IN, 'every built-in tool takes what its published schema says and gives what it says'],
     ],
+    'answer_job answers what a job asks, for the client that started it only': [
+      [ANSWER_JOB, 'shows its questions beside its progress, as long as they are not answered'],
+      [ANSWER_JOB, 'a foreign job and an unknown one get the same not_found, and nothing is answered'],
+      [ANSWER_JOB, 'content that breaks its schema is refused and nothing is kept: %s'],
+    ],
     'cancel_job ends a job, and says how one that had ended has ended': [
       [JOBS, 'ends a queued job, which then never runs'],
       [JOBS, 'aborts the tool of a running job'],

@@ -1,6 +1,8 @@
 import { describe, expect, expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
 import {
+  type Answers,
+  answerIssues,
   defineTool,
   isTool,
   type Tool,
@@ -8,7 +10,7 @@ import {
   type ToolDefinition,
   withJsonSchema,
 } from '../../src/tools/index.ts';
-import { JOB_POLICY, JOB_POLICY_BOUNDS } from '../../src/limits.ts';
+import { JOB_POLICY, JOB_POLICY_BOUNDS, TOOL_LIMITS } from '../../src/limits.ts';
 
 const input = z.object({ numbers: z.array(z.number()).min(1) });
 const output = z.object({ count: z.number(), total: z.number() });
@@ -24,6 +26,128 @@ const DEFINITION = {
 function define(changes: Record<string, unknown>): Tool {
   return defineTool({ ...DEFINITION, ...changes });
 }
+
+const CONFIRM = {
+  message: 'Sure?',
+  schema: { type: 'object', properties: { sure: { type: 'boolean' } }, required: ['sure'] },
+};
+const FIELDS = {
+  text: { type: 'string', title: 'Text', minLength: 1, default: 'a' },
+  mail: { type: 'string', format: 'email' },
+  part: { type: 'number', minimum: 0 },
+  count: { type: 'integer', maximum: 9 },
+  sure: { type: 'boolean' },
+  one: { type: 'string', enum: ['a', 'b'] },
+  titled: { type: 'string', oneOf: [{ const: 'a', title: 'A' }] },
+  some: { type: 'array', items: { type: 'string', enum: ['a', 'b'] } },
+  someTitled: { type: 'array', items: { anyOf: [{ const: 'a', title: 'A' }] } },
+};
+const asksField = (field: unknown) => ({
+  asks: { q: { message: 'q?', schema: { type: 'object', properties: { x: field } } } },
+});
+
+describe('what a tool asks', () => {
+  test('is nothing, and a host may wait for its job, unless it says so', () => {
+    expect(defineTool(DEFINITION)).toMatchObject({ asks: {}, taskSupport: 'optional' });
+    expect(define({ job: true })).toMatchObject({ asks: {}, taskSupport: 'optional' });
+    expect(define({ job: true, taskSupport: 'required' }).taskSupport).toBe('required');
+  });
+
+  test('is kept with the members of a question only, and cannot be changed afterwards', () => {
+    const asks = { 'a.B-9_': structuredClone(CONFIRM) };
+    const tool = defineTool({ ...DEFINITION, asks });
+    asks['a.B-9_'].message = 'changed';
+    expect(tool.asks).toEqual({ 'a.B-9_': CONFIRM });
+    const printed = z.toJSONSchema(z.object({ sure: z.boolean() }));
+    expect(define({ asks: { sure: { message: 'Sure?', schema: printed, more: 1 } } }).asks).toEqual({
+      sure: CONFIRM,
+    });
+  });
+
+  test('may have any field that a form can show', () => {
+    const asks = { all: { message: 'All?', schema: { type: 'object', properties: FIELDS } } };
+    expect(defineTool({ ...DEFINITION, asks }).asks).toEqual(asks);
+  });
+
+  test.each([
+    ['asks that is no object', { asks: [] }, 'tool batch_sum: asks: must be an object'],
+    ['a key that is empty', { asks: { '': CONFIRM } }, 'asks: key "" must be 1-128 of A-Z a-z 0-9 _ - .'],
+    ['a key of 129', { asks: { ['k'.repeat(129)]: CONFIRM } }, 'must be 1-128 of'],
+    [
+      'the key __proto__',
+      { asks: JSON.parse(`{"__proto__":${JSON.stringify(CONFIRM)}}`) },
+      '"__proto__" must be',
+    ],
+    ['no question', { asks: { q: null } }, 'asks: q: must be {message, schema}'],
+    ['an empty message', { asks: { q: { ...CONFIRM, message: '' } } }, 'asks: q: message is missing'],
+    ['a schema of a list', { asks: { q: { message: 'q?', schema: { type: 'array' } } } }, 'of type object'],
+    [
+      'a schema without properties',
+      { asks: { q: { message: 'q?', schema: { type: 'object' } } } },
+      'properties',
+    ],
+    ['an object in it', asksField({ type: 'object' }), 'asks: q: x must be a string, number'],
+    ['a list of anything', asksField({ type: 'array', items: { type: 'string' } }), 'asks: q: x must be'],
+    ['a field without a type', asksField({}), 'asks: q: x must be'],
+    ['a pattern that is none', asksField({ type: 'string', pattern: '(' }), 'asks: q: schema: '],
+    [
+      'a task support that there is not',
+      { job: true, taskSupport: 'never' },
+      'must be "optional" or "required"',
+    ],
+    ['task support of a direct tool', { taskSupport: 'optional' }, 'taskSupport is for jobs'],
+  ])('is refused with %s', (_what, changes, said) => {
+    expect(() => define(changes)).toThrow(TypeError);
+    expect(() => define(changes)).toThrow(said);
+  });
+
+  test('is refused when it is too large to be shown', () => {
+    const asks = { q: { ...CONFIRM, message: '😀'.repeat(TOOL_LIMITS.maxQuestionsBytes / 4) } };
+    expect(() => define({ asks })).toThrow(RangeError);
+  });
+});
+
+describe('answers', () => {
+  const questions = {
+    all: { message: 'All?', schema: { type: 'object', properties: FIELDS } },
+    sure: CONFIRM,
+  };
+  const pathsOf = (answers: Answers) => answerIssues(questions, answers).map(({ path }) => path);
+
+  test.each([
+    ['text', 'a', ''],
+    ['mail', 'a@b.example', 'nobody'],
+    ['part', 0.5, -1],
+    ['count', 9, 9.5],
+    ['sure', false, 'false'],
+    ['one', 'b', 'c'],
+    ['titled', 'a', 'A'],
+  ])('of the field %s are %j and not %j', (name, right, wrong) => {
+    expect(pathsOf({ all: { action: 'accept', content: { [name]: right } } })).toEqual([]);
+    expect(pathsOf({ all: { action: 'accept', content: { [name]: wrong } } })).toEqual([
+      `all.content.${name}`,
+    ]);
+  });
+
+  test('of a list are some of its choices', () => {
+    const listed = { some: ['a', 'b'], someTitled: ['a'] };
+    expect(pathsOf({ all: { action: 'accept', content: listed } })).toEqual([]);
+    expect(pathsOf({ all: { action: 'accept', content: { some: ['c'] } } })).toEqual(['all.content.some[0]']);
+  });
+
+  test('must have what is required, if they accept', () => {
+    expect(pathsOf({ sure: { action: 'accept' } })).toEqual(['sure.content.sure']);
+    expect(pathsOf({ sure: { action: 'decline' } })).toEqual([]);
+    expect(pathsOf({ sure: { action: 'cancel', content: { sure: 1 } } })).toEqual([]);
+  });
+
+  test('to what was not asked are left alone', () => {
+    expect(pathsOf({ other: { action: 'accept', content: { sure: 1 } } })).toEqual([]);
+    expect(
+      pathsOf(Object.fromEntries([['constructor', { action: 'accept', content: { sure: 1 } }]])),
+    ).toEqual([]);
+  });
+});
 
 describe('a defined tool', () => {
   test('carries its JSON Schemas, its annotations and how it is run', () => {

@@ -6,6 +6,7 @@ import {
   defineTool,
   invoke,
   parseArgs,
+  refuseToAsk,
   type Schema,
   type Settled,
   type Tool,
@@ -27,7 +28,8 @@ function contextWith(signal: AbortSignal = new AbortController().signal): {
   const error = (fields: object, message: string): void =>
     void lines.push({ fields: { ...fields }, message });
   const log = { debug: quiet, info: quiet, warn: quiet, error };
-  return { context: { signal, log, progress: quiet, clientId: 'agent-1', requestId: 'request-1' }, lines };
+  const own = { clientId: 'agent-1', requestId: 'request-1', answers: {}, ask: refuseToAsk };
+  return { context: { signal, log, progress: quiet, ...own }, lines };
 }
 
 const output = z.object({ total: z.number() });

@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import { ProtocolError } from '../../errors/index.ts';
 import type { Dispatcher } from '../../jobs/index.ts';
-import { SERVER_LIMITS } from '../../limits.ts';
+import { SERVER_LIMITS, TOOL_LIMITS } from '../../limits.ts';
 import {
   isTerminal,
   type JobRecord,
@@ -12,31 +11,23 @@ import {
 import type { Logger } from '../../tools/index.ts';
 import type { JsonObject } from '../../wire/index.ts';
 import { accepted, completed, failed } from '../outcome.ts';
+import { ownJob, ownJobChanged } from '../own-job.ts';
 import type { BuiltIn } from '../registry.ts';
+import { answerJob } from './answer-job.ts';
 import { defineBuiltIn } from './define.ts';
+import { JOB_ID, STATE } from './job-schemas.ts';
 
-const STATES = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'expired'] as const;
-const STATE = z.enum(STATES);
-const JOB_ID = z.string().min(1).max(128);
-
-/** `poll_job`, `cancel_job` and `list_jobs` (docs/protocol.md §6, §7). */
+/** `poll_job`, `answer_job`, `cancel_job` and `list_jobs` (docs/protocol.md §6, §7). */
 export function jobTools(
   { jobs }: RecordStore,
   dispatcher: Dispatcher,
   log: Logger,
   now: () => number,
 ): BuiltIn[] {
-  return [pollJob(jobs), cancelJob(jobs, dispatcher, log, now), listJobs(jobs)];
+  return [pollJob(jobs), answerJob(jobs, now), cancelJob(jobs, dispatcher, log, now), listJobs(jobs)];
 }
 
 type Jobs = RecordStore['jobs'];
-
-/** @throws ProtocolError `not_found`, the same for an unknown job and another client's (§6) */
-async function find(jobs: Jobs, id: string, clientId: string): Promise<JobRecord> {
-  const job = await jobs.get(id);
-  if (job === null || job.clientId !== clientId) throw new ProtocolError('not_found', 'you have no such job');
-  return job;
-}
 
 function pollJob(jobs: Jobs): BuiltIn {
   return defineBuiltIn({
@@ -54,12 +45,9 @@ function pollJob(jobs: Jobs): BuiltIn {
     }),
     output: z
       .looseObject({})
-      .describe('The output of the tool, or {job_id, progress, poll_after_ms} before it ends'),
+      .describe('The output of the tool, or {job_id, progress, poll_after_ms, questions?} before it ends'),
     async answer({ job_id, wait_ms }, { clientId, signal }) {
-      const job = await find(jobs, job_id, clientId);
-      if (isTerminal(job.state) || wait_ms === 0) return outcomeOfJob(job);
-      await within(wait_ms, signal, (ended) => jobs.changed(job_id, job.revision, ended));
-      return outcomeOfJob(await find(jobs, job_id, clientId));
+      return outcomeOfJob(await ownJobChanged(jobs, job_id, clientId, wait_ms, [signal]));
     },
   });
 }
@@ -72,7 +60,7 @@ function cancelJob(jobs: Jobs, dispatcher: Dispatcher, log: Logger, now: () => n
     input: z.strictObject({ job_id: JOB_ID }),
     output: z.strictObject({ job_id: z.string(), status: STATE }),
     async answer({ job_id }, { clientId }) {
-      const job = await find(jobs, job_id, clientId);
+      const job = await ownJob(jobs, job_id, clientId);
       const end = { state: 'cancelled', result: null, error: 'cancelled: by the client' } as const;
       const state = await jobs.end(job_id, end, now());
       // The record has ended, and that counts: whoever gets the job from the queue finds it so.
@@ -122,35 +110,24 @@ function listJobs(jobs: Jobs): BuiltIn {
   });
 }
 
-/**
- * Waits for at most `ms`, or until `parent` aborts. Not with AbortSignal.any and AbortSignal.timeout: on
- * Node 20 such a pair is collected as garbage while somebody waits for it, and the wait never ends.
- */
-async function within(
-  ms: number,
-  parent: AbortSignal,
-  wait: (ended: AbortSignal) => Promise<void>,
-): Promise<void> {
-  if (parent.aborted) return;
-  const controller = new AbortController();
-  const end = () => controller.abort();
-  const timer = setTimeout(end, ms);
-  parent.addEventListener('abort', end);
-  try {
-    await wait(controller.signal);
-  } finally {
-    clearTimeout(timer);
-    parent.removeEventListener('abort', end);
-  }
-}
-
 /** The table of §6: state of the record → reply. */
 function outcomeOfJob(job: JobRecord): Outcome {
   if (job.state === 'succeeded') return { ok: true, status: 'done', result: job.result ?? {}, error: null };
   if (isTerminal(job.state)) return failed(job.error ?? 'job_failed: no reason was recorded');
   const { result, ...outcome } = accepted(job.id);
-  const standing: JsonObject = { ...result, progress: job.progress };
+  const standing: JsonObject = { ...result, ...progressAndQuestions(job) };
   return { ...outcome, status: job.state === 'queued' ? 'accepted' : 'running', result: standing };
+}
+
+/** One reply must carry both: a large `partial` is left out until the questions are answered. */
+function progressAndQuestions({ progress, questions: asked }: JobRecord): JsonObject {
+  if (Object.keys(asked).length === 0) return { progress };
+  // The record keeps them as JSON.
+  const questions = asked as unknown as JsonObject;
+  if (Buffer.byteLength(JSON.stringify(progress)) <= TOOL_LIMITS.maxQuestionsBytes)
+    return { progress, questions };
+  const { partial: _large, ...small } = progress ?? {};
+  return { progress: small, questions };
 }
 
 function summaryOf({ id, tool, state, progress, error, createdMs, updatedMs }: JobSummary) {

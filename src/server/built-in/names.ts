@@ -1,5 +1,6 @@
 /** Names of the tools every server has (docs/protocol.md §7); no other tool may take one of them. */
 export const BUILT_IN_NAMES: ReadonlySet<string> = new Set([
+  'answer_job',
   'cancel_job',
   'list_jobs',
   'list_tools',

@@ -1,6 +1,7 @@
 import { POSTGRES_LIMITS } from '../../limits.ts';
 import type { JsonObject } from '../../wire/index.ts';
 import type { Changes } from '../changes.ts';
+import { toAnswers } from '../dialogue.ts';
 import { type Attempt, type Fence, isTerminal, type JobEnd, type JobState } from '../record-store.ts';
 import { createBatcher } from './batch.ts';
 import type { Database, Row } from './database.ts';
@@ -10,7 +11,7 @@ import { CHANNEL, type Watch } from './watch.ts';
 /**
  * Every verb that changes a job is one row of `verbs`, so that what workers begin and end at the same time is one
  * statement and one commit. A verb with a fence takes effect only under it; without one, on any open job, and it
- * sets a new fence, as does going back to the queue.
+ * sets a new fence, as does going back to the queue. Every verb but progress forgets what the job asks.
  * The channel is told in messages of 100 jobs: 8 000 bytes are the most that the database takes.
  */
 const CHANGE = {
@@ -27,6 +28,7 @@ const CHANGE = {
         due_ms = CASE WHEN verbs.state IN ('queued', 'running') THEN r.due_ms ELSE verbs.now_ms + r.retention_ms END,
         progress = CASE WHEN verbs.progress IS NULL THEN r.progress ELSE verbs.progress END,
         partial = CASE WHEN verbs.progress IS NULL THEN r.partial ELSE verbs.partial END,
+        questions = CASE WHEN verbs.under_fence IS NOT NULL AND verbs.state = 'running' THEN r.questions END,
         result = verbs.result,
         error = verbs.error
       FROM json_to_recordset($1::json) AS verbs(
@@ -35,7 +37,8 @@ const CHANGE = {
       WHERE r.id = verbs.job_id AND r.open
         AND (verbs.under_fence IS NULL OR (r.fence = verbs.under_fence AND r.state = 'running'))
       RETURNING r.id, r.state, r.revision, r.fence, r.attempt, r.client_id, r.request_id, r.tool, r.deadline_ms,
-        CASE WHEN verbs.under_fence IS NULL AND verbs.state = 'running' THEN r.spec END AS spec
+        CASE WHEN verbs.under_fence IS NULL AND verbs.state = 'running' THEN r.spec END AS spec,
+        CASE WHEN verbs.under_fence IS NULL AND verbs.state = 'running' THEN r.answers END AS answers
     ), told AS (
       SELECT pg_notify('${CHANNEL}', string_agg(id || ':' || state || ':' || revision, ','))
       FROM (SELECT *, row_number() OVER () / 100 AS message FROM changed) AS numbered GROUP BY message
@@ -136,6 +139,7 @@ function toAttempt(row: Row): Attempt {
     requestId: String(row['request_id']),
     tool: String(row['tool']),
     args,
+    answers: toAnswers(row['answers']),
     attempt: Number(row['attempt']),
     attempts,
     backoffMs,

@@ -1,5 +1,6 @@
 import { JOB_LIMITS } from '../../limits.ts';
 import type { JsonObject } from '../../wire/index.ts';
+import { toAnswers, toColumn, toQuestions } from '../dialogue.ts';
 import type { DueJob, JobRecord, JobState, JobSummary, NewJob } from '../record-store.ts';
 import type { Row } from './database.ts';
 
@@ -39,6 +40,7 @@ function toNewRow(job: NewJob, rank: number): object {
     created_ms: createdMs,
     retention_ms: job.retentionMs,
     spec: JSON.stringify(spec),
+    answers: toColumn(job.answers),
     max_open: capOf(job),
   };
 }
@@ -70,7 +72,14 @@ export function toRecord(row: Row): JobRecord {
   const summary = toSummary(row);
   const partial = toObject(row['partial']);
   const progress = partial === null ? summary.progress : { ...summary.progress, ...partial };
-  return { ...summary, progress, result: toObject(row['result']) };
+  const questions = toQuestions(row['questions']);
+  return {
+    ...summary,
+    progress,
+    questions,
+    answers: toAnswers(row['answers']),
+    result: toObject(row['result']),
+  };
 }
 
 export function toDueJob(row: Row): DueJob {

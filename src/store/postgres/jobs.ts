@@ -1,5 +1,6 @@
 import { JOB_LIMITS, POSTGRES_LIMITS } from '../../limits.ts';
 import { createChanges } from '../changes.ts';
+import { tooLarge } from '../dialogue.ts';
 import { jobIdPrefix } from '../job-id.ts';
 import {
   type Creation,
@@ -12,6 +13,7 @@ import {
 import { createBatcher } from './batch.ts';
 import type { Database } from './database.ts';
 import { createAttempts } from './job-attempts.ts';
+import { createDialogues } from './job-dialogues.ts';
 import { toDueJob, toNewRows, toRecord, toSummary } from './job-rows.ts';
 import { startWatch } from './watch.ts';
 
@@ -22,7 +24,7 @@ const CREATE = {
 const SUMMARY = 'id, client_id, request_id, tool, state, revision, progress, error, created_ms, updated_ms';
 const GET = {
   name: 'waybill-jobs-get',
-  text: `SELECT ${SUMMARY}, partial, result FROM waybill.requests WHERE id = ANY ($1::text[])`,
+  text: `SELECT ${SUMMARY}, partial, questions, answers, result FROM waybill.requests WHERE id = ANY ($1::text[])`,
 };
 const LIST = {
   name: 'waybill-jobs-list',
@@ -66,6 +68,8 @@ export function createJobRecords(
   const attempts = createAttempts(db, changes, watch);
 
   async function create(job: NewJob): Promise<Creation> {
+    const refusal = tooLarge(job.answers);
+    if (refusal !== null) throw refusal;
     // Once more, because in its batch requests that were known may have stood before it, for which there was room.
     for (let tries = 2; tries > 0; tries--) {
       const priority = await writes.create.run(job);
@@ -81,6 +85,7 @@ export function createJobRecords(
     get: (id) => reads.get.run(id),
     begin: attempts.begin,
     progress: attempts.progress,
+    ...createDialogues(db, changes),
     finish: attempts.finish,
     release: attempts.release,
     async end(id, end, nowMs) {

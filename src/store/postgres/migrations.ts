@@ -83,6 +83,42 @@ const MIGRATIONS: readonly string[] = [
     RETURNING made.id, made.priority;
   END $body$;
   `,
+  `
+  -- Bearer tokens of a client, as their SHA-256: a JSON array of base64url texts, the newest first.
+  ALTER TABLE waybill.clients ADD COLUMN token_hashes text NOT NULL DEFAULT '[]';
+  `,
+  `
+  -- What a job waits to be answered, and all answers it has had, as JSON by the keys of the questions; null: none.
+  ALTER TABLE waybill.requests ADD COLUMN questions text;
+  ALTER TABLE waybill.requests ADD COLUMN answers text;
+
+  -- As before, with the answers that were given before the call was taken.
+  CREATE OR REPLACE FUNCTION waybill.create_jobs(batch json, clients text[], caps integer[], priority_step integer)
+  RETURNS TABLE (job_id text, job_priority integer) LANGUAGE plpgsql AS $body$
+  BEGIN
+    PERFORM pg_advisory_xact_lock(1463898732, hashed.client)
+    FROM (SELECT DISTINCT hashtext(client_id) AS client FROM unnest(clients) AS c(client_id) ORDER BY client) AS hashed;
+    RETURN QUERY
+    WITH counted AS MATERIALIZED (
+      SELECT c.client_id, (
+        SELECT count(*)::integer FROM (
+          SELECT FROM waybill.requests r WHERE r.client_id = c.client_id AND r.open LIMIT c.cap) AS jobs
+      ) AS jobs
+      FROM unnest(clients, caps) AS c(client_id, cap)
+    )
+    INSERT INTO waybill.requests AS made (client_id, request_id, digest, deadline_ms, due_ms, id, tool, state, open,
+      priority, fence, attempt, revision, created_ms, updated_ms, retention_ms, spec, answers)
+    SELECT b.client_id, b.request_id, b.digest, b.deadline_ms, b.due_ms, b.id, b.tool, 'queued', true,
+      (c.jobs + b.rank) / priority_step, 0, 0, 1, b.created_ms, b.created_ms, b.retention_ms, b.spec, b.answers
+    FROM json_to_recordset(batch) AS b(
+      rank integer, client_id text, request_id text, digest text, deadline_ms bigint, due_ms bigint, id text,
+      tool text, created_ms bigint, retention_ms bigint, spec text, answers text, max_open integer)
+    JOIN counted c USING (client_id)
+    WHERE c.jobs + b.rank < b.max_open
+    ON CONFLICT DO NOTHING
+    RETURNING made.id, made.priority;
+  END $body$;
+  `,
 ];
 
 /** Any number will do, as long as all processes of waybill take the same. */

@@ -1,4 +1,6 @@
+import type { Answers, Questions } from '../../tools/index.ts';
 import type { JsonObject } from '../../wire/index.ts';
+import { toAnswers, toColumn, toQuestions } from '../dialogue.ts';
 import type { JobState, RequestRecord } from '../record-store.ts';
 import type { Database, Row, Statement } from './driver.ts';
 import type { Unflushed } from './turn.ts';
@@ -30,6 +32,8 @@ export interface JobRow {
   revision: number;
   updatedMs: number;
   progress: JsonObject | null;
+  questions: Questions;
+  answers: Answers;
   result: JsonObject | null;
   error: string | null;
 }
@@ -54,7 +58,7 @@ export interface JobRows extends Unflushed {
 }
 
 const COLUMNS =
-  'id, client_id, request_id, tool, created_ms, state, visible_ms, due_ms, fence, attempt, revision, updated_ms, progress, result, error, spec, priority';
+  'id, client_id, request_id, tool, created_ms, state, visible_ms, due_ms, fence, attempt, revision, updated_ms, progress, questions, answers, result, error, spec, priority';
 
 export function createJobRows(db: Database): JobRows {
   const sql = prepare(db);
@@ -70,7 +74,7 @@ export function createJobRows(db: Database): JobRows {
     if (known !== undefined) return known;
     const fresh = toJobRow(row);
     memory.add(fresh);
-    memory.count(String(row['spec']).length + String(row['result']).length);
+    memory.count(charsOf(row['spec']) + charsOf(row['result']) + charsOf(row['answers']));
     return fresh;
   }
 
@@ -167,7 +171,7 @@ function prepare(db: Database) {
     insert: db.prepare(`INSERT INTO jobs (${COLUMNS}) VALUES (${COLUMNS.replace(/\w+/g, '?')})`),
     update: db.prepare(`
       UPDATE jobs SET state = ?, visible_ms = ?, due_ms = ?, fence = ?, attempt = ?, revision = ?,
-        updated_ms = ?, progress = ?, result = ?, error = ? WHERE id = ?`),
+        updated_ms = ?, progress = ?, questions = ?, answers = ?, result = ?, error = ? WHERE id = ?`),
     byId: db.prepare(`SELECT ${COLUMNS} FROM jobs WHERE id = ?`),
     byRequest: db.prepare(`SELECT ${COLUMNS} FROM jobs WHERE client_id = ? AND request_id = ?`),
     remove: db.prepare('DELETE FROM jobs WHERE id = ? RETURNING client_id, state'),
@@ -193,6 +197,8 @@ function insertRow(insert: Statement, row: JobRow): number {
     row.revision,
     row.updatedMs,
     toText(row.progress),
+    toColumn(row.questions),
+    toColumn(row.answers),
     toText(row.result),
     row.error,
     spec,
@@ -211,10 +217,16 @@ function updateRow(update: Statement, row: JobRow): void {
     row.revision,
     row.updatedMs,
     toText(row.progress),
+    toColumn(row.questions),
+    toColumn(row.answers),
     toText(row.result),
     row.error,
     row.id,
   );
+}
+
+function charsOf(column: Row[string] | undefined): number {
+  return typeof column === 'string' ? column.length : 0;
 }
 
 function toText(value: JsonObject | null): string | null {
@@ -249,6 +261,8 @@ function toJobRow(row: Row): JobRow {
     revision: Number(row['revision']),
     updatedMs: Number(row['updated_ms']),
     progress: toObject(row['progress']),
+    questions: toQuestions(row['questions']),
+    answers: toAnswers(row['answers']),
     result: toObject(row['result']),
     error: row['error'] === null ? null : String(row['error']),
   };

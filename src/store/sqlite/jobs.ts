@@ -1,19 +1,22 @@
-import { type Changes, createChanges } from '../changes.ts';
+import { ProtocolError } from '../../errors/index.ts';
+import { type Answers, NONE } from '../../tools/index.ts';
+import { createChanges } from '../changes.ts';
+import { answering, tooLarge } from '../dialogue.ts';
 import { jobIdPrefix } from '../job-id.ts';
 import { priorityOf } from '../priority.ts';
 import {
-  type Attempt,
   type Creation,
   type DueJob,
-  type Fence,
   isTerminal,
-  type JobEnd,
   type JobRecord,
   type JobRecords,
+  type JobState,
   type JobSummary,
   type NewJob,
 } from '../record-store.ts';
 import type { Database, Row } from './driver.ts';
+import { createAttempts } from './job-attempts.ts';
+import { createChange, endValues } from './job-change.ts';
 import { type JobRow, type JobRows, toObject, toRequest, toState } from './job-rows.ts';
 import type { OpenJobs } from './open-jobs.ts';
 import type { JobQueue } from './queue.ts';
@@ -46,10 +49,29 @@ export function createJobRecords(
     return { outcome: 'created', priority };
   }
 
+  function answer(id: string, given: Answers, nowMs: number): JobState | ProtocolError | null {
+    const row = rows.find(id);
+    if (row === null) return null;
+    const dialogue = answering(row, given);
+    const refusal = dialogue === null ? null : tooLarge(dialogue.answers);
+    if (refusal !== null) return refusal;
+    if (dialogue !== null) change(row, nowMs, dialogue);
+    return row.state;
+  }
+
   return {
     ...createReads(db, turn, rows),
     ...createAttempts(turn, rows, change),
-    create: (job) => turn.write(() => create(job)),
+    create(job) {
+      const refusal = tooLarge(job.answers);
+      return refusal === null ? turn.write(() => create(job)) : Promise.reject(refusal);
+    },
+    async answer(id, answers, nowMs) {
+      // An error that left the turn would take all of it with it.
+      const told = await turn.write(() => answer(id, answers, nowMs));
+      if (told instanceof ProtocolError) throw told;
+      return told;
+    },
     end: (id, end, nowMs) =>
       turn.write(() => {
         const row = rows.find(id);
@@ -70,38 +92,6 @@ export function createJobRecords(
         const removed = rows.remove(id);
         if (removed !== null && !isTerminal(removed.state)) openJobs.add(removed.clientId, -1);
       }),
-  };
-}
-
-/** One change of a row that a client can see. */
-type Change = (row: JobRow, nowMs: number, values: Partial<JobRow>) => void;
-
-function createChange(turn: Turn, rows: JobRows, openJobs: OpenJobs, changes: Changes): Change {
-  /** Rows that changed in this turn. */
-  let hints: Set<JobRow> | null = null;
-
-  /** Tells of the row once, when this turn is on disk. */
-  function hint(row: JobRow): void {
-    if (hints === null) {
-      const ofThisTurn = new Set<JobRow>();
-      hints = ofThisTurn;
-      turn.onEnd(() => {
-        hints = null;
-      });
-      turn.afterCommit(() => {
-        for (const { id, state, revision } of ofThisTurn) changes.emit(id, state, revision);
-      });
-    }
-    hints.add(row);
-  }
-
-  return (row, nowMs, values) => {
-    Object.assign(row, values);
-    if (isTerminal(row.state)) openJobs.add(row.clientId, -1);
-    row.revision++;
-    row.updatedMs = nowMs;
-    rows.touch(row);
-    hint(row);
   };
 }
 
@@ -145,59 +135,9 @@ function toDueJob(row: Row): DueJob {
   };
 }
 
-/** The verbs of a worker: begin an attempt, then write under its fence. */
-function createAttempts(
-  turn: Turn,
-  rows: JobRows,
-  change: Change,
-): Pick<JobRecords, 'begin' | 'progress' | 'finish' | 'release'> {
-  /** Changes the row if the fence is that of its newest attempt and the attempt still runs. */
-  function changeHeld(
-    fence: Fence,
-    nowMs: number,
-    values: (row: JobRow) => Partial<JobRow>,
-  ): Promise<boolean> {
-    return turn.write(() => {
-      const row = rows.find(fence.jobId);
-      if (row === null || row.fence !== fence.number || row.state !== 'running') return false;
-      change(row, nowMs, values(row));
-      return true;
-    });
-  }
-
-  function beginAttempt(id: string, nowMs: number): Attempt | null {
-    const row = rows.find(id);
-    if (row === null || isTerminal(row.state)) return null;
-    change(row, nowMs, { state: 'running', fence: row.fence + 1, attempt: row.attempt + 1 });
-    return toAttempt(row);
-  }
-
-  return {
-    begin(id, nowMs) {
-      // A job that nobody has been promised yet may start before it is on disk: if it brings the process
-      // down there is nothing to run again. Any other attempt must be counted first, or a job that
-      // crashes its worker would be taken up for ever.
-      if (!rows.isNew(id)) return turn.write(() => beginAttempt(id, nowMs));
-      let attempt: Attempt | null = null;
-      turn.enqueue(() => {
-        attempt = beginAttempt(id, nowMs);
-      });
-      return Promise.resolve(attempt);
-    },
-    progress: (fence, progress, nowMs) => changeHeld(fence, nowMs, () => ({ progress })),
-    finish: (fence, end, nowMs) => changeHeld(fence, nowMs, (row) => endValues(row, end, nowMs)),
-    release: (fence, counted, nowMs) =>
-      changeHeld(fence, nowMs, (row) => ({
-        state: 'queued',
-        fence: row.fence + 1,
-        attempt: counted ? row.attempt : row.attempt - 1,
-      })),
-  };
-}
-
 /** Created and queued in one step: no crash can come between. */
 function newRow({ id, request, ...job }: NewJob, priority: number): JobRow {
-  const { tool, args, attempts, backoffMs, deadlineMs, retentionMs, createdMs } = job;
+  const { tool, args, answers, attempts, backoffMs, deadlineMs, retentionMs, createdMs } = job;
   return {
     id,
     clientId: request.clientId,
@@ -214,13 +154,11 @@ function newRow({ id, request, ...job }: NewJob, priority: number): JobRow {
     revision: 1,
     updatedMs: createdMs,
     progress: null,
+    questions: NONE,
+    answers,
     result: null,
     error: null,
   };
-}
-
-function endValues(row: JobRow, { state, result, error }: JobEnd, nowMs: number): Partial<JobRow> {
-  return { state, result, error, visibleMs: null, dueMs: nowMs + row.spec.retentionMs };
 }
 
 function toSummary(row: Row): JobSummary {
@@ -239,23 +177,8 @@ function toSummary(row: Row): JobSummary {
 }
 
 function toRecord(row: JobRow): JobRecord {
-  const { id, clientId, requestId, tool, createdMs, state, revision, progress, result, error, updatedMs } =
-    row;
-  return { id, clientId, requestId, tool, state, revision, progress, result, error, createdMs, updatedMs };
-}
-
-function toAttempt({ id, fence, clientId, requestId, tool, attempt, spec }: JobRow): Attempt {
-  const { args, attempts, backoffMs, deadlineMs } = spec;
-  const number = fence;
-  return {
-    fence: { jobId: id, number },
-    clientId,
-    requestId,
-    tool,
-    args,
-    attempt,
-    attempts,
-    backoffMs,
-    deadlineMs,
-  };
+  const { id, clientId, requestId, tool, state, revision, progress, questions, answers, result, error } = row;
+  const { createdMs, updatedMs } = row;
+  const named = { id, clientId, requestId, tool, state, revision };
+  return { ...named, progress, questions, answers, result, error, createdMs, updatedMs };
 }

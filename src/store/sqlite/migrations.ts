@@ -66,6 +66,15 @@ const MIGRATIONS: readonly string[] = [
   -- By tool, so that the many jobs of one that has no room are not looked at to find those of others.
   CREATE INDEX jobs_by_turn ON jobs (tool, priority, visible_ms) WHERE visible_ms IS NOT NULL;
   `,
+  `
+  -- Bearer tokens of a client, as their SHA-256: a JSON array of base64url texts, the newest first.
+  ALTER TABLE clients ADD COLUMN token_hashes TEXT NOT NULL DEFAULT '[]';
+  `,
+  `
+  -- What a job waits to be answered, and all answers it has had, as JSON by the keys of the questions; NULL: none.
+  ALTER TABLE jobs ADD COLUMN questions TEXT;
+  ALTER TABLE jobs ADD COLUMN answers TEXT;
+  `,
 ];
 
 /**

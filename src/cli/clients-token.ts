@@ -1,0 +1,79 @@
+import { type Command, Option } from 'commander';
+import { SetupError } from '../errors/index.ts';
+import type { EngineUrls } from '../jobs/engine-urls.ts';
+import type { ClientStore } from '../store/record-store.ts';
+import { openClients, refuseMissing } from './client-store.ts';
+import { addStoreOptions, dataOption, engineUrls } from './engine-options.ts';
+import { withNewFile } from './new-file.ts';
+import { clientIdArgument, filled, jsonOption } from './options.ts';
+import { note, print } from './output.ts';
+import { addVerb } from './verb.ts';
+
+interface TokenOptions {
+  readonly out?: string;
+  readonly revoke?: true;
+  readonly json?: true;
+}
+
+export function addClientsToken(group: Command): void {
+  const id = clientIdArgument();
+  id.description = 'id of the client';
+  const command = addVerb(group, 'token', {
+    summary:
+      'Give a client a bearer token, for hosts that do not sign, and print it: the only time that it is shown.',
+    detail:
+      'A running server knows the token within a second. The token before it stays good until the next one, ' +
+      'so that a host can be changed over; older ones do not.',
+    examples: ['clients token alice --out alice.token', 'clients token alice --revoke'],
+  })
+    .addArgument(id)
+    .addOption(dataOption());
+  addStoreOptions(command)
+    .addOption(
+      new Option('--out <file>', 'write the token to a new file, for its owner only').argParser(filled),
+    )
+    .addOption(
+      new Option('--revoke', 'take all tokens of the client away, without a new one').conflicts('out'),
+    )
+    .addOption(jsonOption())
+    .action((client: string, options: TokenOptions) =>
+      options.revoke === true
+        ? revoke(client, engineUrls(command), options)
+        : give(client, engineUrls(command), options),
+    );
+}
+
+async function give(id: string, urls: EngineUrls, { out, json }: TokenOptions): Promise<void> {
+  refuseMissing(urls);
+  const { addToken } = await import('../server/clients.ts');
+  await withNewFile(out, async (write) => {
+    const token = await inStore(urls, (store) => addToken(store, id));
+    if (write !== null) {
+      write(token);
+      print({ client_id: id, file: out }, json, `${out} is a bearer token of client ${id}`);
+      return;
+    }
+    print({ client_id: id, token }, json, token);
+    if (json !== true)
+      note('This token is not shown again; --out writes it to a file that only you can read.');
+  });
+}
+
+async function revoke(id: string, urls: EngineUrls, { json }: TokenOptions): Promise<void> {
+  refuseMissing(urls);
+  const { revokeTokens } = await import('../server/clients.ts');
+  await inStore(urls, (store) => revokeTokens(store, id));
+  print({ client_id: id, tokens: 0 }, json, `client ${id} has no token any more; its keys stay`);
+}
+
+/** @throws SetupError also for a client that is not there */
+async function inStore<T>(urls: EngineUrls, work: (store: ClientStore) => Promise<T>): Promise<T> {
+  const store = await openClients(urls, {});
+  try {
+    return await work(store);
+  } catch (error) {
+    throw error instanceof RangeError ? new SetupError(error.message, { cause: error }) : error;
+  } finally {
+    await store.close();
+  }
+}

@@ -1,0 +1,77 @@
+import type { Command } from 'commander';
+import { Option } from 'commander';
+import type { EngineUrls } from '../jobs/engine-urls.ts';
+import {
+  addQueueOptions,
+  addStoreOptions,
+  asOptions,
+  concurrencyOption,
+  dataOption,
+  engineUrls,
+} from './engine-options.ts';
+import { waitMsOption } from './mcp-options.ts';
+import { clientId, drainOption, serverIdOption } from './options.ts';
+import { drain, endSignal, loadService } from './service.ts';
+import { addVerb } from './verb.ts';
+
+interface McpVerbOptions {
+  readonly client: string;
+  readonly serverId?: string;
+  readonly concurrency: number;
+  readonly allowVolatileQueue?: true;
+  readonly drainMs: number;
+  readonly waitMs: number;
+}
+
+/** A host gives a server that it has let go a second or two. */
+const DRAIN_MS = 1_000;
+
+export function addMcp(program: Command): void {
+  const command = addVerb(program, 'mcp', {
+    summary: 'Serve tools to one host of the Model Context Protocol, on stdin and stdout.',
+    detail:
+      'For a host on this machine that starts its servers itself; the module is that of "waybill serve". Jobs are ' +
+      'on disk: one that has not ended when the host lets go runs on at the next start. Whoever runs this acts ' +
+      'as the client of --client, which is made if it is not there.',
+    examples: [
+      'mcp',
+      'mcp ./tools.ts --data /home/me/.waybill',
+      'mcp ./tools.ts --store-file store.url --client me',
+    ],
+  })
+    .argument('[module]', 'file with tools')
+    .addOption(
+      new Option('--client <id>', 'client whose calls and jobs these are')
+        .env('WAYBILL_CLIENT')
+        .default('local')
+        .argParser(clientId),
+    )
+    .addOption(waitMsOption('--wait-ms', 'WAYBILL_WAIT_MS'))
+    .addOption(serverIdOption())
+    .addOption(dataOption());
+  addQueueOptions(addStoreOptions(command))
+    .addOption(concurrencyOption())
+    .addOption(drainOption().default(DRAIN_MS))
+    .action((module: string | undefined, options: McpVerbOptions) =>
+      serve(module, engineUrls(command), options),
+    );
+}
+
+async function serve(module: string | undefined, urls: EngineUrls, options: McpVerbOptions): Promise<void> {
+  const { tools, transports, log } = await loadService(module, false);
+  const { serveMcp } = await import('../mcp/index.ts');
+  const { client, serverId, concurrency, allowVolatileQueue = false, drainMs, waitMs } = options;
+  const server = await transports.createServer({
+    tools,
+    ...asOptions(urls),
+    concurrency,
+    allowVolatileQueue,
+    drainMs,
+    log,
+    ...(serverId !== undefined && { serverId }),
+  });
+  const { stdin: input, stdout: output } = process;
+  const served = serveMcp(server, { clientId: client, input, output, waitMs });
+  const why = await Promise.race([endSignal(), served]);
+  await drain(log, why ?? 'end of stdin', [[server, 'every call and job has ended or is back in the queue']]);
+}

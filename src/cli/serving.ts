@@ -1,0 +1,168 @@
+import { type Command, Option } from 'commander';
+import { type EngineUrls, NEEDS_POSTGRES } from '../jobs/engine-urls.ts';
+import type { Tool } from '../tools/index.ts';
+import type { McpOptions } from '../mcp/options.ts';
+import type { Endpoint, Listener, Route, Server } from '../transports/index.ts';
+import {
+  addQueueOptions,
+  addStoreOptions,
+  asOptions,
+  concurrencyOption,
+  dataOption,
+  engineUrls,
+  placeOf,
+  placeText,
+} from './engine-options.ts';
+import { addMcpOptions, type McpFlags, mcpOptions } from './mcp-options.ts';
+import { drainOption, hostOption, jsonOption, portOption, serverIdOption } from './options.ts';
+import { paint, print } from './output.ts';
+import { drain, endSignal, type Service } from './service.ts';
+import type { EndSignal } from './signals.ts';
+
+/** What the verbs that serve tools have in common. */
+
+export interface ServingOptions extends McpFlags {
+  readonly host: string;
+  readonly port: number;
+  readonly serverId?: string;
+  readonly worker: boolean;
+  readonly concurrency: number;
+  readonly allowVolatileQueue?: true;
+  readonly drainMs: number;
+  readonly stdio?: true;
+  readonly json?: true;
+}
+
+export function addServingOptions(command: Command, concurrency = concurrencyOption()): Command {
+  command.addOption(hostOption()).addOption(portOption()).addOption(serverIdOption()).addOption(dataOption());
+  return addMcpOptions(addQueueOptions(addStoreOptions(command)))
+    .addOption(new Option('--no-worker', 'accept jobs and leave them to "waybill worker"'))
+    .addOption(concurrency)
+    .addOption(drainOption())
+    .addOption(new Option('--stdio', 'one message a line on stdin and stdout, instead of HTTP'))
+    .addOption(jsonOption());
+}
+
+/** Options of these have no meaning on stdin and stdout. */
+const HTTP_ONLY = ['host', 'port', 'json', 'mcpAnonymous', 'mcpHost', 'mcpWaitMs'] as const;
+
+export interface ServingPlace {
+  readonly urls: EngineUrls;
+  readonly mcp: McpOptions;
+}
+
+/** Where records and jobs are, and who may come to `/mcp`. @throws Failure when options contradict each other */
+export function servingPlace(command: Command, options: ServingOptions): ServingPlace {
+  if (options.stdio) refuseBeside(command, '--stdio', [...HTTP_ONLY]);
+  if (!options.worker) refuseBeside(command, '--no-worker', ['concurrency']);
+  const urls = engineUrls(command);
+  if (!options.worker && urls.kind === 'sqlite') command.error(`--no-worker ${NEEDS_POSTGRES}`);
+  return { urls, mcp: mcpOptions(command, options) };
+}
+
+/** Variables may stay set: only a flag says that somebody expects a port or a line of our own. */
+function refuseBeside(command: Command, flag: string, names: readonly string[]): void {
+  const name = names.find((each) => command.getOptionValueSource(each) === 'cli');
+  if (name === undefined) return;
+  const other = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  command.error(`${flag} leaves no use for --${other}: take one of the two away`);
+}
+
+/** What the tools rest on beside store and queue. */
+export interface Ground {
+  isUp(): boolean;
+  /** After every call and job has ended. */
+  close(): Promise<void>;
+}
+
+const SOLID: Ground = { isUp: () => true, close: async () => {} };
+
+/** Serves tools until a signal, or the end of stdin, ends the process. */
+export async function serveTools(
+  { transports, log, ended: awaited }: Service & { readonly ended?: Promise<EndSignal> },
+  tools: readonly Tool[],
+  { urls, mcp }: ServingPlace,
+  options: ServingOptions,
+  ground: Ground = SOLID,
+): Promise<void> {
+  const door = closedDoor();
+  // The address first: if it cannot be had, nothing has been changed yet.
+  const { host, port, serverId, worker, concurrency, allowVolatileQueue = false, drainMs } = options;
+  const route = closedRoute();
+  const listener = options.stdio ? null : await transports.listen(door, { host, port, routes: [route] });
+  let server: Server;
+  try {
+    server = await transports.createServer({
+      tools,
+      ...asOptions(urls),
+      worker,
+      concurrency,
+      allowVolatileQueue,
+      drainMs,
+      log,
+      ...(serverId !== undefined && { serverId }),
+    });
+  } catch (error) {
+    await listener?.close();
+    throw error;
+  }
+  Object.assign(door, server, { ready: async () => ground.isUp() && server.ready() });
+  if (listener !== null) await openRoute(route, server, mcp, log);
+  const ended = awaited ?? endSignal();
+  if (listener !== null) announce(listener, server, tools, urls, options);
+  else log.info({ server_id: server.serverId, ...placeOf(urls) }, 'serving on stdin and stdout');
+  const { stdin: input, stdout: output } = process;
+  const why = await Promise.race([
+    ended,
+    ...(listener ? [] : [transports.serveStdio(server, { input, output })]),
+  ]);
+  await drain(log, why ?? 'end of stdin', [
+    ...(listener === null ? [] : [[listener, 'every connection is closed'] as const]),
+    [{ close: () => closeBoth(server, ground) }, 'every call and job has ended or is back in the queue'],
+  ]);
+}
+
+async function closeBoth(server: Server, ground: Ground): Promise<void> {
+  await server.close();
+  await ground.close();
+}
+
+/** What the listener serves until the store is open: "not ready". */
+function closedDoor(): Endpoint {
+  const reply = { body: '', httpStatus: 503 };
+  return { maxMessageBytes: 0, handle: async () => reply, refuse: () => reply, ready: async () => false };
+}
+
+function closedRoute(): Route {
+  return { path: '/mcp', maxBodyBytes: 0, handle: async () => ({ status: 503, headers: {}, body: '' }) };
+}
+
+async function openRoute(
+  route: Route,
+  server: Server,
+  options: McpOptions,
+  log: Service['log'],
+): Promise<void> {
+  const { mcpRoute } = await import('../mcp/index.ts');
+  Object.assign(route, mcpRoute(server, options));
+  const { anonymous } = options;
+  if (anonymous !== undefined && server.calls.clientNamed(anonymous) === null)
+    log.warn(
+      { client_id: anonymous },
+      '--mcp-anonymous names a client that is not there: add it with "waybill clients add"',
+    );
+}
+
+function announce(
+  { url }: Listener,
+  { serverId }: Server,
+  tools: readonly Tool[],
+  urls: EngineUrls,
+  { json }: ServingOptions,
+): void {
+  const address = paint(process.stdout, 'bold', url);
+  const text = `listening on ${address}, server id ${serverId}, ${placeText(urls)}`;
+  const names = tools.map(({ name }) => name);
+  const mcpUrl = new URL('/mcp', url).href;
+  print({ url, mcp_url: mcpUrl, server_id: serverId, ...placeOf(urls), tools: names }, json, text);
+}

@@ -1,0 +1,87 @@
+import { MCP_LIMITS } from '../limits.ts';
+import { isContentOutput, type JsonSchema } from '../tools/index.ts';
+import type { JsonObject } from '../wire/json.ts';
+import type { ToolInfo } from './backend.ts';
+import { JOB_TOOLS } from './job-tools.ts';
+import { type HeaderRule, headerRules } from './param-headers.ts';
+import { RpcError } from './rpc.ts';
+
+/** The tools of one backend as the protocol lists them. */
+export interface Catalog {
+  find(name: string): ToolInfo | undefined;
+  /** Which arguments of a tool must stand in headers too. */
+  headersOf(name: string): readonly HeaderRule[];
+  /** In the order of names. @throws RpcError `invalidParams` for a cursor that is none of ours */
+  page(cursor: string | undefined): { readonly tools: readonly JsonObject[]; readonly nextCursor?: string };
+}
+
+const catalogs = new WeakMap<readonly ToolInfo[], Catalog>();
+
+/** The same list gives the same catalog: a server's own tools never change. */
+export function catalogOf(tools: readonly ToolInfo[]): Catalog {
+  const known = catalogs.get(tools);
+  if (known !== undefined) return known;
+  const catalog = createCatalog(tools);
+  catalogs.set(tools, catalog);
+  return catalog;
+}
+
+function createCatalog(tools: readonly ToolInfo[]): Catalog {
+  const byName = new Map(tools.map((tool) => [tool.name, tool]));
+  const rules = new Map(tools.map((tool) => [tool.name, headerRules(tool.inputSchema)]));
+  const helpers = tools.some(({ job }) => job) ? JOB_TOOLS : [];
+  const listings = [...tools.map((tool) => ({ name: tool.name, listing: listingOf(tool) })), ...helpers];
+  listings.sort((a, b) => (a.name < b.name ? -1 : 1));
+  return {
+    find: (name) => byName.get(name),
+    headersOf: (name) => rules.get(name) ?? [],
+    page(cursor) {
+      const begin = cursor === undefined ? 0 : listings.findIndex(({ name }) => name === cursor) + 1;
+      if (begin === 0 && cursor !== undefined)
+        throw new RpcError('invalidParams', 'cursor is none of this server');
+      const end = begin + MCP_LIMITS.pageSize;
+      const last = end < listings.length ? listings[end - 1]?.name : undefined;
+      const page = listings.slice(begin, end).map(({ listing }) => listing);
+      return { tools: page, ...(last !== undefined && { nextCursor: last }) };
+    },
+  };
+}
+
+function listingOf(tool: ToolInfo): JsonObject {
+  const { name, description, annotations, inputSchema } = tool;
+  const outputSchema = outputSchemaOf(tool);
+  return {
+    name,
+    ...(annotations.title !== undefined && { title: annotations.title }),
+    description,
+    // Schemas are JSON: they were printed as such, or came over a wire.
+    inputSchema: inputSchema as JsonObject,
+    ...(outputSchema !== null && { outputSchema: outputSchema as JsonObject }),
+    ...(Object.keys(annotations).length > 0 && { annotations: { ...annotations } }),
+  };
+}
+
+/** What `structuredContent` will fit, or null if nothing can be promised. */
+function outputSchemaOf({ outputSchema, job }: ToolInfo): JsonSchema | null {
+  const schema = isContentOutput(outputSchema) ? structuredOf(outputSchema) : outputSchema;
+  return schema === null || !job ? schema : orHandle(schema);
+}
+
+function structuredOf(outputSchema: JsonSchema): JsonSchema | null {
+  // contentOutput put it there, if its tool promises any.
+  const { structuredContent } = (outputSchema['properties'] ?? {}) as { structuredContent?: JsonSchema };
+  return structuredContent ?? null;
+}
+
+/** A host without Tasks may get the id of the job in place of its result, which must fit the schema as well. */
+function orHandle(schema: JsonSchema): JsonSchema | null {
+  // References are counted from the root, which moves; those into $defs move with it.
+  if (/"\$ref":"#(?!\/\$defs\/)/.test(JSON.stringify(schema))) return null;
+  const { $defs, $schema, ...own } = schema;
+  return {
+    ...($schema !== undefined && { $schema }),
+    type: 'object',
+    ...($defs !== undefined && { $defs }),
+    anyOf: [own, { type: 'object', required: ['job_id', 'status'] }],
+  };
+}

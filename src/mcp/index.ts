@@ -1,0 +1,3 @@
+export { mcpRoute } from './http.ts';
+export type { McpOptions } from './options.ts';
+export { serveMcp, type ServeMcpOptions } from './serve-mcp.ts';

@@ -1,0 +1,91 @@
+import { ProtocolError } from '../errors/index.ts';
+import { SERVER_LIMITS } from '../limits.ts';
+import type { Calls, KnownClient } from '../server/calls.ts';
+import { isBuiltIn } from '../server/registry.ts';
+import { isTerminal, type JobRecord } from '../store/record-store.ts';
+import type { Progress, Tool } from '../tools/index.ts';
+import type { JsonObject } from '../wire/json.ts';
+import type { Backend, JobView, ToolInfo } from './backend.ts';
+
+/**
+ * The tools and jobs of this very server, for the client who calls.
+ *
+ * @returns the one backend of each client; all of them share one list of tools
+ */
+export function localBackends(calls: Calls, serverId: string): (client: KnownClient) => Backend {
+  const own = [...calls.registry.values()].filter((tool) => !isBuiltIn(tool)) as Tool[];
+  const tools = own.map(infoOf).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const byName = new Map(own.map((tool) => [tool.name, tool]));
+  const listed = Promise.resolve(tools);
+
+  const viewOf = (job: JobRecord) => toView(job, byName.get(job.tool));
+
+  const backends = new Map<string, Backend>();
+
+  const backendOf = (client: KnownClient): Backend => ({
+    name: serverId,
+    tools: () => listed,
+    async call(call, watch) {
+      const { ok, status, result, error } = await calls.call(client, call, watch);
+      if (status === 'accepted') {
+        // `accepted` is made in one place, and its result names the job.
+        const { job_id: id } = result as { readonly job_id: string };
+        return { kind: 'job', job: viewOf(await calls.job(client, id)) };
+      }
+      // A refusal is thrown: what comes back in words is a failure that the tool stated.
+      if (!ok || result === null) throw new ProtocolError('job_failed', wordsOf(error));
+      return { kind: 'result', result };
+    },
+    job: async (id, wait) => viewOf(await calls.job(client, id, wait)),
+    async cancel(id) {
+      await calls.call(client, { requestId: '', tool: 'cancel_job', args: { job_id: id } });
+    },
+    async answer(id, answers) {
+      // Answers came as JSON.
+      const args = { job_id: id, answers: answers as unknown as JsonObject };
+      await calls.call(client, { requestId: '', tool: 'answer_job', args });
+    },
+  });
+
+  return (client) => {
+    const known = backends.get(client.clientId);
+    if (known !== undefined) return known;
+    const backend = backendOf(client);
+    backends.set(client.clientId, backend);
+    return backend;
+  };
+}
+
+function wordsOf(error: string | null): string {
+  return (error ?? 'no reason was given').replace(/^job_failed: /, '');
+}
+
+function infoOf(tool: Tool): ToolInfo {
+  const { name, description, annotations, inputSchema, outputSchema, job, taskSupport, asks } = tool;
+  return { name, description, annotations, inputSchema, outputSchema, job: job !== null, taskSupport, asks };
+}
+
+function toView(job: JobRecord, tool: Tool | undefined): JobView {
+  const { id, state, questions, result, error, createdMs, updatedMs } = job;
+  return {
+    id,
+    tool: job.tool,
+    state,
+    // What a worker wrote, from a Progress.
+    progress: job.progress as Progress | null,
+    questions,
+    result,
+    error,
+    createdMs,
+    updatedMs,
+    ttlMs: ttlOf(job, tool),
+    pollAfterMs: SERVER_LIMITS.pollAfterMs,
+  };
+}
+
+/** An open job is kept until its deadline and then as long as one that ended. */
+function ttlOf({ state, createdMs, updatedMs }: JobRecord, tool: Tool | undefined): number | null {
+  if (tool === undefined || tool.job === null) return null;
+  const { deadlineMs, retentionMs } = tool.job;
+  return (isTerminal(state) ? updatedMs - createdMs : deadlineMs) + retentionMs;
+}

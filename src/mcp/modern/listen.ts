@@ -1,0 +1,121 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ProtocolError } from '../../errors/index.ts';
+import { MCP_LIMITS, SERVER_LIMITS } from '../../limits.ts';
+import { isTerminal } from '../../store/record-store.ts';
+import { isObject, type JsonObject } from '../../wire/json.ts';
+import type { Backend, JobView } from '../backend.ts';
+import type { Catalog } from '../catalog.ts';
+import { META } from '../protocol.ts';
+import { RpcError } from '../rpc.ts';
+import type { Exchange } from '../exchange.ts';
+import { type ModernRequest, requireTasks } from './request.ts';
+import { detailedTask } from './tasks.ts';
+
+let open = 0;
+
+/**
+ * `subscriptions/listen`: tells of the tasks that were named until the client goes or the server ends
+ * (2026-07-28, basic/patterns/subscriptions; Tasks, “Task Status Notifications”). Our tools never change, so
+ * tasks are all there is to tell of.
+ */
+export async function listenTo(
+  request: ModernRequest,
+  catalog: Catalog,
+  exchange: Exchange,
+): Promise<JsonObject> {
+  const wanted = taskIdsOf(request);
+  if (open >= MCP_LIMITS.maxSubscriptions) throw new RpcError('internal', 'too many subscriptions are open');
+  open++;
+  try {
+    const named = { _meta: { [META.subscriptionId]: request.id } };
+    const tell = (method: string, params: JsonObject) => exchange.notify(method, { ...params, ...named });
+    const own = await Promise.all(wanted.map((id) => exchange.backend.job(id).catch(() => null)));
+    const jobs = own.filter((job) => job !== null);
+    const notifications = wanted.length === 0 ? {} : { taskIds: jobs.map(({ id }) => id) };
+    tell('notifications/subscriptions/acknowledged', { notifications });
+    let over = false;
+    const ended = exchange.ended.then(() => {
+      over = true;
+    });
+    const followed = {
+      taskOf: (job: JobView) => detailedTask(job, catalog.find(job.tool)),
+      tell: (task: JsonObject) => tell('notifications/tasks', task),
+      isOver: () => over,
+    };
+    const all = Promise.all(jobs.map((job) => follow(job, exchange, followed)));
+    await Promise.race([ended, all.then(() => ended)]);
+    return { resultType: 'complete', ...named };
+  } finally {
+    open--;
+  }
+}
+
+/** @throws RpcError `invalidParams`, `missingCapability` */
+function taskIdsOf(request: ModernRequest): readonly string[] {
+  const { notifications = {} } = request.params;
+  if (!isObject(notifications)) throw new RpcError('invalidParams', 'notifications must be an object');
+  const { taskIds } = notifications;
+  if (taskIds === undefined) return [];
+  requireTasks(request);
+  if (!Array.isArray(taskIds) || !taskIds.every((id) => typeof id === 'string'))
+    throw new RpcError('invalidParams', 'notifications.taskIds must be a list of strings');
+  const ids = [...new Set(taskIds)];
+  if (ids.length > MCP_LIMITS.maxSubscribedTasks)
+    throw new RpcError(
+      'invalidParams',
+      `at most ${MCP_LIMITS.maxSubscribedTasks} tasks for one subscription`,
+    );
+  return ids;
+}
+
+interface Followed {
+  readonly taskOf: (job: JobView) => JsonObject;
+  readonly tell: (task: JsonObject) => void;
+  readonly isOver: () => boolean;
+}
+
+/** Tells how a task stands now and after each change, until it has ended. */
+async function follow(
+  started: JobView,
+  { backend, signal }: Exchange,
+  { taskOf, tell, isOver }: Followed,
+): Promise<void> {
+  let job: JobView | null = started;
+  let told = '';
+  while (job !== null && !isOver()) {
+    const task = taskOf(job);
+    const text = JSON.stringify(task);
+    if (text !== told) tell(task);
+    told = text;
+    if (isTerminal(job.state)) return;
+    job = await patiently(isOver, signal, next(backend, job.id, signal));
+  }
+}
+
+function next(backend: Backend, id: string, signal: AbortSignal): () => Promise<JobView | null> {
+  return async () => {
+    try {
+      return await backend.job(id, { ms: SERVER_LIMITS.maxWaitMs, signal });
+    } catch (error) {
+      // It was forgotten.
+      if (error instanceof ProtocolError && error.code === 'not_found') return null;
+      throw error;
+    }
+  };
+}
+
+/** A server that cannot tell at the moment is asked again: the client relies on being told. */
+async function patiently<T>(
+  isOver: () => boolean,
+  signal: AbortSignal,
+  work: () => Promise<T | null>,
+): Promise<T | null> {
+  while (!isOver()) {
+    try {
+      return await work();
+    } catch {
+      await sleep(SERVER_LIMITS.pollAfterMs, undefined, { signal, ref: false }).catch(() => {});
+    }
+  }
+  return null;
+}

@@ -1,0 +1,60 @@
+import { randomUUID } from 'node:crypto';
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+
+/**
+ * Writes a file so that whoever reads it finds the old text or the new one, also after a crash: into a new file
+ * beside it, which then takes its name. A symbolic link stays one; what it leads to is written.
+ *
+ * @param mode permissions, whatever the umask
+ * @throws Error of the file system; the file is then as it was
+ */
+export function writeWhole(path: string, text: string, mode: number): void {
+  const target = targetOf(path);
+  const temporary = `${target}.${randomUUID()}.tmp`;
+  try {
+    const file = openSync(temporary, 'wx', mode);
+    try {
+      chmodSync(temporary, mode);
+      const bytes = Buffer.from(text);
+      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporary, target);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+  syncFolder(dirname(target));
+}
+
+function targetOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    // A new file.
+    return path;
+  }
+}
+
+/** Makes the new name durable; Windows opens no folders, and does so by itself. */
+function syncFolder(path: string): void {
+  if (process.platform === 'win32') return;
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}

@@ -1,0 +1,19 @@
+import type { Answers } from '../tools/index.ts';
+import type { JsonObject } from '../wire/index.ts';
+import type { ClientKeys } from './key-ring.ts';
+
+declare const proven: unique symbol;
+
+/** A call whose sender is proven: by a fresh signature (admit.ts), or on another wire by a token (calls.ts). */
+export interface Call {
+  readonly [proven]: true;
+  readonly clientId: string;
+  readonly requestId: string;
+  readonly tool: string;
+  readonly args: JsonObject;
+  /** To what the tool asks before it runs. */
+  readonly answers: Answers;
+  /** May the same `requestId` come again, as an honest retry (docs/protocol.md §5)? */
+  readonly mayRepeat: boolean;
+  readonly keys: ClientKeys;
+}
