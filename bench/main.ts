@@ -6,6 +6,7 @@ import { benchHttp } from './http.ts';
 import { benchJobs } from './jobs.ts';
 import { benchMcp, benchTasks } from './mcp.ts';
 import { benchMemory } from './memory.ts';
+import { benchProxy } from './proxy.ts';
 import { benchReplicas } from './replicas.ts';
 import { benchClientSize, benchStart } from './start.ts';
 import type { Line } from './support.ts';
@@ -19,6 +20,7 @@ const PARTS: Readonly<Record<string, () => Promise<Line[]> | Line[]>> = {
   replicas: benchReplicas,
   mcp: benchMcp,
   tasks: benchTasks,
+  proxy: benchProxy,
   memory: benchMemory,
   start: benchStart,
   size: benchClientSize,

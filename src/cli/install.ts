@@ -142,11 +142,16 @@ async function install(plan: Plan, hostName: string, options: InstallOptions): P
 
 /** Like a diff: what goes and what comes, nothing of what stays, for other entries hold secrets of others. */
 function changeText({ host, name, entry, file, edit }: Plan): readonly string[] {
-  const before = edit.before?.split(/\r?\n/) ?? [];
-  const after = entry === null ? [] : JSON.stringify(entry, null, 2).split('\n');
+  // The configuration is JSON, and so is every part of it.
+  const before = edit.before === null ? [] : linesOf(JSON.parse(edit.before));
+  const after = entry === null ? [] : linesOf(entry);
   const marked = (mark: string, lines: readonly string[]) =>
     lines.map((line) => `${mark} ${/^\s*/.exec(line)?.[0] ?? ''}${printable(line)}`);
   return [`${file.path}, ${host.member}.${name}:`, ...marked('-', before), ...marked('+', after)];
+}
+
+function linesOf(value: unknown): readonly string[] {
+  return JSON.stringify(value, null, 2).split('\n');
 }
 
 async function confirm({ yes, json }: InstallOptions): Promise<void> {

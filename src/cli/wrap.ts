@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { SetupError } from '../errors/index.ts';
-import { JOB_POLICY_BOUNDS, WRAP_LIMITS } from '../limits.ts';
+import { JOB_POLICY_BOUNDS } from '../limits.ts';
+import { WRAP_LIMITS } from '../mcp/wrap/limits.ts';
 import type { Target } from '../mcp/wrap/target.ts';
 import { concurrencyOption } from './engine-options.ts';
 import { Failure } from './exits.ts';

@@ -28,7 +28,7 @@ export function catalogOf(tools: readonly ToolInfo[]): Catalog {
 
 function createCatalog(tools: readonly ToolInfo[]): Catalog {
   const byName = new Map(tools.map((tool) => [tool.name, tool]));
-  const rules = new Map(tools.map((tool) => [tool.name, headerRules(tool.inputSchema)]));
+  const rules = new Map(tools.map((tool) => [tool.name, rulesOf(tool)]));
   const helpers = tools.some(({ job }) => job) ? JOB_TOOLS : [];
   const listings = [...tools.map((tool) => ({ name: tool.name, listing: listingOf(tool) })), ...helpers];
   listings.sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -45,6 +45,15 @@ function createCatalog(tools: readonly ToolInfo[]): Catalog {
       return { tools: page, ...(last !== undefined && { nextCursor: last }) };
     },
   };
+}
+
+function rulesOf({ name, inputSchema }: ToolInfo): readonly HeaderRule[] {
+  try {
+    return headerRules(inputSchema);
+  } catch (error) {
+    if (error instanceof TypeError) error.message = `tool ${name}: ${error.message}`;
+    throw error;
+  }
 }
 
 function listingOf(tool: ToolInfo): JsonObject {
@@ -73,6 +82,12 @@ function structuredOf(outputSchema: JsonSchema): JsonSchema | null {
   return structuredContent ?? null;
 }
 
+const HANDLE: JsonSchema = {
+  type: 'object',
+  properties: { job_id: { type: 'string' }, status: { type: 'string' } },
+  required: ['job_id', 'status'],
+};
+
 /** A host without Tasks may get the id of the job in place of its result, which must fit the schema as well. */
 function orHandle(schema: JsonSchema): JsonSchema | null {
   // References are counted from the root, which moves; those into $defs move with it.
@@ -82,6 +97,6 @@ function orHandle(schema: JsonSchema): JsonSchema | null {
     ...($schema !== undefined && { $schema }),
     type: 'object',
     ...($defs !== undefined && { $defs }),
-    anyOf: [own, { type: 'object', required: ['job_id', 'status'] }],
+    anyOf: [own, HANDLE],
   };
 }

@@ -1,3 +1,4 @@
+import type { Logger } from '../tools/index.ts';
 import type { JsonObject } from '../wire/json.ts';
 import type { Backend, Watch } from './backend.ts';
 import type { HeaderRule } from './param-headers.ts';
@@ -8,6 +9,7 @@ import type { Implementation } from './protocol.ts';
 export interface Exchange extends Watch {
   readonly backend: Backend;
   readonly serverInfo: Implementation;
+  readonly log: Logger;
   /** How long a call to a job waits for a client without Tasks, in milliseconds. */
   readonly waitMs: number;
   /** Aborts when the client cancels. */

@@ -1,4 +1,6 @@
+import { setMaxListeners } from 'node:events';
 import type { Server } from '../server/index.ts';
+import type { Logger } from '../tools/index.ts';
 import { isJson } from '../transports/http-routes.ts';
 import type { Route, RouteAnswer, RouteRequest } from '../transports/route.ts';
 import { packageVersion } from '../version.ts';
@@ -57,7 +59,11 @@ export function mcpRoute(server: Server, options: McpOptions = {}): Route {
   const access = createAccess(calls, allowed);
   const backendOf = localBackends(calls, serverId);
   const serverInfo = { name: serverId, version: packageVersion() };
-  const faces = createFaces({ serverInfo, waitMs, draining: calls.draining });
+  const { log } = calls;
+  const closing = new AbortController();
+  // Every open subscription listens to it; that is no leak.
+  setMaxListeners(0, closing.signal);
+  const faces = createFaces({ serverInfo, waitMs, log, ends: [calls.draining, closing.signal] });
   const tooLarge = `a message may have at most ${maxMessageBytes} bytes`;
 
   async function handle(request: RouteRequest): Promise<RouteAnswer> {
@@ -74,11 +80,11 @@ export function mcpRoute(server: Server, options: McpOptions = {}): Route {
       const face = isForUs(message, request) ? faces.modern : faces.older;
       return await face(message, request, backendOf(client));
     } catch (error) {
-      return answered(errorAnswer(id, error));
+      return answered(errorAnswer(id, error, log));
     }
   }
 
-  return { path: '/mcp', maxBodyBytes: maxMessageBytes, handle };
+  return { path: '/mcp', maxBodyBytes: maxMessageBytes, handle, close: () => closing.abort() };
 }
 
 type Face = (message: RpcMessage, request: RouteRequest, backend: Backend) => Promise<RouteAnswer>;
@@ -86,7 +92,9 @@ type Face = (message: RpcMessage, request: RouteRequest, backend: Backend) => Pr
 interface FaceOptions {
   readonly serverInfo: Implementation;
   readonly waitMs: number;
-  readonly draining: AbortSignal;
+  readonly log: Logger;
+  /** Each ends the subscriptions. */
+  readonly ends: readonly AbortSignal[];
 }
 
 /** The two eras of the protocol, each as a function from a message to its answer. */
@@ -105,12 +113,12 @@ function createFaces(options: FaceOptions): {
       const work: Work = (notify) =>
         answerModern(asked, new HttpExchange(options, request, backend, notify, asked.progressToken)).then(
           (result) => ({ status: 200, body: answerText(id, result) }),
-          (error: unknown) => errorAnswer(id, error),
+          (error: unknown) => errorAnswer(id, error, options.log),
         );
       // What a subscription tells comes as events or not at all.
       const streams =
         asked.method === 'subscriptions/listen' || (asked.progressToken !== null && takesEvents(request));
-      return respond(id, work, streams);
+      return respond(work, streams, (error) => errorAnswer(id, error, options.log));
     },
     async older(message, request, backend) {
       legacy ??= openLegacy();
@@ -118,13 +126,12 @@ function createFaces(options: FaceOptions): {
       if (message.id === null) return ACCEPTED;
       const { _meta: meta } = message.params;
       const streams = isObject(meta) && 'progressToken' in meta && takesEvents(request);
-      return respond(message.id, async (notify) => {
-        const response = await face.answer(
-          message,
-          new HttpExchange(options, request, backend, notify, null),
-        );
-        return { status: 200, body: JSON.stringify(response) };
-      }, streams);
+      const { id } = message;
+      const work: Work = async (notify) => {
+        const exchange = new HttpExchange(options, request, backend, notify, null);
+        return { status: 200, body: JSON.stringify(await face.answer(message, exchange)) };
+      };
+      return respond(work, streams, (error) => errorAnswer(id, error, options.log));
     },
   };
 }
@@ -136,14 +143,15 @@ function createFaces(options: FaceOptions): {
 class HttpExchange implements Exchange {
   readonly backend: Backend;
   readonly serverInfo: Implementation;
+  readonly log: Logger;
   readonly waitMs: number;
   readonly notify: Exchange['notify'];
   readonly progress: Report;
   readonly #request: RouteRequest;
-  readonly #draining: AbortSignal;
+  readonly #ends: readonly AbortSignal[];
 
   constructor(
-    { serverInfo, waitMs, draining }: FaceOptions,
+    { serverInfo, waitMs, log, ends }: FaceOptions,
     request: RouteRequest,
     backend: Backend,
     notify: Exchange['notify'],
@@ -151,11 +159,12 @@ class HttpExchange implements Exchange {
   ) {
     this.backend = backend;
     this.serverInfo = serverInfo;
+    this.log = log;
     this.waitMs = waitMs;
     this.notify = notify;
     this.progress = reporterFor(token, notify);
     this.#request = request;
-    this.#draining = draining;
+    this.#ends = ends;
   }
 
   get signal(): AbortSignal {
@@ -163,7 +172,7 @@ class HttpExchange implements Exchange {
   }
 
   get ended(): Promise<void> {
-    return whenAborted(this.#request.signal, this.#draining);
+    return whenAborted(this.#request.signal, ...this.#ends);
   }
 
   checkArguments(rules: readonly HeaderRule[], args: JsonObject): void {
@@ -193,13 +202,17 @@ function takesEvents({ header }: RouteRequest): boolean {
 }
 
 /** One JSON body, unless something is to be told before the answer: then a stream of events. */
-async function respond(id: RpcId, work: Work, streams: boolean): Promise<RouteAnswer> {
+async function respond(
+  work: Work,
+  streams: boolean,
+  failed: (error: unknown) => Answer,
+): Promise<RouteAnswer> {
   if (!streams) return answered(await work(() => {}));
   const events = createEvents();
   const notify: Exchange['notify'] = (method, params) =>
     events.push(notificationText(method, params), taskOf(params));
   // A stream that has begun can only end with an answer.
-  const answer = work(notify).catch((error: unknown) => errorAnswer(id, error));
+  const answer = work(notify).catch(failed);
   const first = await Promise.race([answer, events.begun]);
   if (first !== undefined) return answered(first);
   void answer.then(({ body }) => events.end(body));
@@ -215,7 +228,7 @@ function answered({ status, body }: Answer): RouteAnswer {
   return { status, headers: JSON_HEADERS, body };
 }
 
-function errorAnswer(id: RpcId | null, error: unknown): Answer {
-  const known = asRpcError(error);
+function errorAnswer(id: RpcId | null, error: unknown, log: Logger): Answer {
+  const known = asRpcError(error, log);
   return { status: known.httpStatus, body: errorText(id, known) };
 }

@@ -19,7 +19,7 @@ export interface LegacyFace {
 }
 
 export interface LegacyConnection {
-  /** A message as it came; it was parsed, and nothing else. */
+  /** A message as it came; it was parsed, and nothing else. @throws RpcError for one that is none of theirs */
   receive(message: unknown): void;
   close(): Promise<void>;
 }
@@ -33,8 +33,16 @@ export async function openLegacy(): Promise<LegacyFace> {
     const server = createSdkServer(sdk, exchange);
     await server.connect(wire);
     return {
-      // The SDK checks what it is given.
-      receive: (message) => wire.onmessage?.(message as Sdk.JSONRPCMessage),
+      receive(message) {
+        // The SDK drops what it does not know, and whoever sent it would wait for an answer.
+        if (
+          !sdk.isJSONRPCRequest(message) &&
+          !sdk.isJSONRPCNotification(message) &&
+          !sdk.isJSONRPCResponse(message)
+        )
+          throw new RpcError('invalidRequest', 'not a message of the revisions before 2026-07-28');
+        wire.onmessage?.(message);
+      },
       close: () => server.close(),
     };
   }
@@ -50,8 +58,8 @@ export async function openLegacy(): Promise<LegacyFace> {
         if (isNotification(sent)) exchange.notify(sent.method, sent.params);
         else answered(sent);
       });
-      connection.receive({ jsonrpc: '2.0', ...message });
       try {
+        connection.receive({ jsonrpc: '2.0', ...message });
         return await response;
       } finally {
         await connection.close();
@@ -61,11 +69,18 @@ export async function openLegacy(): Promise<LegacyFace> {
 }
 
 /** All that we send beside responses is notifications, and those have params. */
-function isNotification(sent: object): sent is { readonly method: string; readonly params: JsonObject } {
+export function isNotification(
+  sent: object,
+): sent is { readonly method: string; readonly params: JsonObject } {
   return 'method' in sent;
 }
 
-async function loadSdk(): Promise<Pick<typeof Sdk, 'McpServer'>> {
+type SdkModule = Pick<
+  typeof Sdk,
+  'McpServer' | 'isJSONRPCRequest' | 'isJSONRPCNotification' | 'isJSONRPCResponse'
+>;
+
+async function loadSdk(): Promise<SdkModule> {
   try {
     return await import('@modelcontextprotocol/server');
   } catch (error) {
@@ -100,41 +115,53 @@ function createSdkServer({ McpServer }: Pick<typeof Sdk, 'McpServer'>, exchange:
   const { server } = face;
   server.setRequestHandler('tools/list', async ({ params }) => {
     // Listings are made as the protocol wants them; the SDK types them member by member.
-    return known(async () => (await catalog()).page(params?.cursor) as never);
+    return known(exchange, async () => (await catalog()).page(params?.cursor) as never);
   });
   server.setRequestHandler('tools/call', async ({ params: { name, arguments: args = {} } }, context) => {
-    // What was parsed from JSON is JSON; as above.
-    return known(
-      async () => callTool(name, args as JsonObject, await catalog(), within(exchange, context)) as never,
-    );
+    const call = within(exchange, context);
+    try {
+      // What was parsed from JSON is JSON; as above.
+      return await known(
+        exchange,
+        async () => callTool(name, args as JsonObject, await catalog(), call) as never,
+      );
+    } finally {
+      call.end();
+    }
   });
   return face;
 }
 
 /** What goes wrong, as the SDK passes it on: an error with a number. */
-async function known<T>(work: () => Promise<T>): Promise<T> {
+async function known<T>({ log }: Exchange, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw asRpcError(error);
+    throw asRpcError(error, log);
   }
 }
 
 /** The exchange of one request of a connection: the SDK knows when it is cancelled, and where its progress goes. */
-function within(exchange: Exchange, { mcpReq }: Sdk.ServerContext): Exchange {
-  const { backend, serverInfo, waitMs, checkArguments } = exchange;
-  const notify: Exchange['notify'] = (method, params) =>
-    void mcpReq.notify({ method, params }).catch(() => {});
+function within(exchange: Exchange, { mcpReq }: Sdk.ServerContext): Exchange & { readonly end: () => void } {
+  const { backend, serverInfo, log, waitMs, checkArguments } = exchange;
+  let over = false;
+  const notify: Exchange['notify'] = (method, params) => {
+    if (!over) mcpReq.notify({ method, params }).catch(() => {});
+  };
   const { _meta: meta } = mcpReq;
   const progress = reporterFor(meta?.progressToken ?? null, notify);
   return {
     backend,
     serverInfo,
+    log,
     waitMs,
     checkArguments,
     notify,
     progress,
     signal: mcpReq.signal,
+    end() {
+      over = true;
+    },
     // Made when it is asked for: it listens to the end of the server.
     get ended() {
       return exchange.ended;

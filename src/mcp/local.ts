@@ -2,14 +2,17 @@ import { ProtocolError } from '../errors/index.ts';
 import { SERVER_LIMITS } from '../limits.ts';
 import type { Calls, KnownClient } from '../server/calls.ts';
 import { isBuiltIn } from '../server/registry.ts';
+import { createdMsOf } from '../store/job-id.ts';
 import { isTerminal, type JobRecord } from '../store/record-store.ts';
 import type { Progress, Tool } from '../tools/index.ts';
 import type { JsonObject } from '../wire/json.ts';
 import type { Backend, JobView, ToolInfo } from './backend.ts';
+import { catalogOf } from './catalog.ts';
 
 /**
  * The tools and jobs of this very server, for the client who calls.
  *
+ * @throws TypeError for a tool that the protocol cannot carry
  * @returns the one backend of each client; all of them share one list of tools
  */
 export function localBackends(calls: Calls, serverId: string): (client: KnownClient) => Backend {
@@ -17,6 +20,8 @@ export function localBackends(calls: Calls, serverId: string): (client: KnownCli
   const tools = own.map(infoOf).sort((a, b) => (a.name < b.name ? -1 : 1));
   const byName = new Map(own.map((tool) => [tool.name, tool]));
   const listed = Promise.resolve(tools);
+  // A tool that cannot be listed is told of before anything is served.
+  catalogOf(tools);
 
   const viewOf = (job: JobRecord) => toView(job, byName.get(job.tool));
 
@@ -30,7 +35,7 @@ export function localBackends(calls: Calls, serverId: string): (client: KnownCli
       if (status === 'accepted') {
         // `accepted` is made in one place, and its result names the job.
         const { job_id: id } = result as { readonly job_id: string };
-        return { kind: 'job', job: viewOf(await calls.job(client, id)) };
+        return { kind: 'job', job: startedView(id, call.tool, byName.get(call.tool)) };
       }
       // A refusal is thrown: what comes back in words is a failure that the tool stated.
       if (!ok || result === null) throw new ProtocolError('job_failed', wordsOf(error));
@@ -83,8 +88,28 @@ function toView(job: JobRecord, tool: Tool | undefined): JobView {
   };
 }
 
+/** Of a job that was accepted a moment ago. It is not read: a look that failed would lose the host its id. */
+function startedView(id: string, name: string, tool: Tool | undefined): JobView {
+  const createdMs = createdMsOf(id);
+  const started = { state: 'queued', createdMs, updatedMs: createdMs } as const;
+  return {
+    id,
+    tool: name,
+    ...started,
+    progress: null,
+    questions: {},
+    result: null,
+    error: null,
+    ttlMs: ttlOf(started, tool),
+    pollAfterMs: SERVER_LIMITS.pollAfterMs,
+  };
+}
+
 /** An open job is kept until its deadline and then as long as one that ended. */
-function ttlOf({ state, createdMs, updatedMs }: JobRecord, tool: Tool | undefined): number | null {
+function ttlOf(
+  { state, createdMs, updatedMs }: Pick<JobRecord, 'state' | 'createdMs' | 'updatedMs'>,
+  tool: Tool | undefined,
+): number | null {
   if (tool === undefined || tool.job === null) return null;
   const { deadlineMs, retentionMs } = tool.job;
   return (isTerminal(state) ? updatedMs - createdMs : deadlineMs) + retentionMs;

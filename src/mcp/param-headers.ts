@@ -75,11 +75,13 @@ function mismatch(name: string, value: JsonValue | undefined, raw: string | unde
   if (raw === undefined) return `${name} is missing`;
   const text = headerText(raw);
   if (text === null) return `${name} holds characters that a header may not`;
-  // 42 and 42.0 are one number; of all others the text is what JSON writes, a string without its quotes.
+  // 42 and 42.0 are one number; 0x2a is none. Of all others the text is what JSON writes, a string unquoted.
   const plain = typeof value === 'string' ? value : JSON.stringify(value);
-  const same = typeof value === 'number' ? text.trim() !== '' && Number(text) === value : text === plain;
+  const same = typeof value === 'number' ? DECIMAL.test(text) && Number(text) === value : text === plain;
   return same ? null : `${name} differs from its argument`;
 }
+
+const DECIMAL = /^-?\d+(\.\d+)?$/;
 
 function valueAt(args: JsonObject, path: readonly string[]): JsonValue | undefined {
   let value: JsonValue | undefined = args;

@@ -14,9 +14,10 @@ const STEP = 0.001;
 function progressReporter(token: string | number, send: (params: JsonObject) => void): Report {
   let last: number | null = null;
   return ({ completed, total, message }) => {
+    const next: number = last === null ? completed : Math.max(completed, above(last));
     // A direct tool's own numbers: JSON has no word for some of them.
-    if (!Number.isFinite(completed)) return;
-    last = last === null ? completed : Math.max(completed, above(last));
+    if (!Number.isFinite(next)) return;
+    last = next;
     send({
       progressToken: token,
       progress: last,

@@ -54,7 +54,7 @@ export function createRemoteBackend(
   async function look(id: string, waitMs: number, signal?: AbortSignal): Promise<Seen> {
     const args = waitMs === 0 ? { job_id: id } : { job_id: id, wait_ms: waitMs };
     // Whoever holds a wait has time, and a job is worth it: a restart of the server is ridden out.
-    const reply = await ask('poll_job', args, { signal, persistent: waitMs > 0 });
+    const reply = await ask('poll_job', args, { signal, persistent: signal !== undefined });
     return known.see(id, readJob(reply), reply.ts_ms);
   }
 

@@ -1,4 +1,8 @@
-import { ClientError, type Code, factsOf, ProtocolError } from '../errors/index.ts';
+import { ClientError, type Code, factsOf, type ProtocolError } from '../errors/index.ts';
+import { knownError } from '../server/known-error.ts';
+import type { Logger } from '../tools/index.ts';
+import { CanonicalJsonError } from '../wire/canonical-json.ts';
+import { checkCarried } from '../wire/carried.ts';
 import { isObject, type JsonObject, type JsonValue } from '../wire/json.ts';
 
 /**
@@ -53,15 +57,15 @@ const STANDARD: Partial<Record<Code, keyof typeof RPC_ERRORS>> = {
  */
 export function rpcErrorOf({ code, message, result }: ProtocolError): RpcError {
   // Results of our own errors are JSON: issues, or when to come back.
-  const data = { code, ...(result as JsonObject | null) };
+  const data = { ...(result as JsonObject | null), code };
   return new RpcError(STANDARD[code] ?? [factsOf(code).httpStatus, 200], message, data);
 }
 
-/** What crosses the wire for any error; an unknown one is a mistake of ours, and says nothing. */
-export function asRpcError(error: unknown): RpcError {
+/** What crosses the wire for any error; an unknown one is a mistake of ours: the log gets the detail. */
+export function asRpcError(error: unknown, log: Logger): RpcError {
   if (error instanceof RpcError) return error;
-  if (error instanceof ProtocolError) return rpcErrorOf(error);
-  return new RpcError('internal', error instanceof ClientError ? error.message : 'the server failed');
+  if (error instanceof ClientError) return new RpcError('internal', error.message);
+  return rpcErrorOf(knownError(error, log, ''));
 }
 
 export type RpcId = string | number;
@@ -86,8 +90,19 @@ export function asRpcMessage(value: unknown): RpcMessage {
     throw new RpcError('invalidRequest', 'id must be a string or an integer');
   if (id === null && 'id' in value) throw new RpcError('invalidRequest', 'id must not be null');
   if (!isObject(params)) throw new RpcError('invalidRequest', 'params must be an object');
+  refuseUncarried(params);
   // Parsed from JSON, whose numbers isSafeInteger has just looked at.
   return { id: id as RpcId | null, method, params: params as JsonObject };
+}
+
+/** No tool is given what the other wire, or the record of a job, could not hold. */
+function refuseUncarried(params: object): void {
+  try {
+    checkCarried(params);
+  } catch (error) {
+    if (!(error instanceof CanonicalJsonError)) throw error;
+    throw new RpcError('invalidRequest', `params.${error.message}`);
+  }
 }
 
 /** The id to echo of a message that could not be taken. */

@@ -1,12 +1,13 @@
 import type { Readable, Writable } from 'node:stream';
 import { MESSAGE_LIMITS, STDIO_LIMITS } from '../limits.ts';
 import type { Logger } from '../tools/index.ts';
-import { type Line, readLines, watchPeer } from '../transports/lines.ts';
+import { within } from '../server/within.ts';
+import { type Line, readLines } from '../transports/lines.ts';
 import { packageVersion } from '../version.ts';
 import { isObject, type JsonObject } from '../wire/json.ts';
 import type { Backend } from './backend.ts';
 import { type Exchange, whenAborted } from './exchange.ts';
-import { type LegacyConnection, openLegacy } from './legacy.ts';
+import { isNotification, type LegacyConnection, openLegacy } from './legacy.ts';
 import { answerModern } from './modern/core.ts';
 import { isModern, type ModernRequest, readRequest } from './modern/request.ts';
 import { parseMessage } from './parse.ts';
@@ -18,11 +19,11 @@ import {
   answerText,
   errorText,
   idOf,
-  notificationText,
   RpcError,
   type RpcId,
   type RpcMessage,
 } from './rpc.ts';
+import { createHostOutput, type HostOutput } from './stdio-output.ts';
 
 const TOO_LONG = `a message may have at most ${MESSAGE_LIMITS.maxMessageBytes} bytes`;
 
@@ -42,42 +43,41 @@ export interface McpStdioOptions {
  */
 export async function serveMcpStdio(backend: Backend, options: McpStdioOptions): Promise<void> {
   const { input, output, log, draining = new AbortController().signal } = options;
-  const peer = watchPeer(output);
+  const out = createHostOutput(output);
   const pending = new Set<Promise<void>>();
-  const host = createHost(backend, { ...options, draining }, (text) => {
-    if (!peer.gone) output.write(`${text}\n`);
-  });
+  const host = createHost(backend, { ...options, draining }, out);
   for await (const line of readLines(input, MESSAGE_LIMITS.maxMessageBytes)) {
-    if (peer.gone) break;
+    if (out.gone) break;
     const taken = host.take(line).finally(() => pending.delete(taken));
     pending.add(taken);
     // A host that does not read its answers is not read from either.
     if (pending.size >= STDIO_LIMITS.maxCallsInFlight) await Promise.race(pending);
-    if (output.writableNeedDrain && !peer.gone) await peer.drained();
+    await out.read();
   }
-  host.leave();
+  await within(STDIO_LIMITS.lastAnswersMs, Promise.all(pending));
+  await host.leave();
   await Promise.all(pending);
-  await host.close();
   log.debug({}, 'the host has closed the connection');
 }
 
-/** The host at the other end: what it sends is taken line by line, what it gets is written by `write`. */
+/** The host at the other end: what it sends is taken line by line. */
 function createHost(
   backend: Backend,
-  { waitMs, draining }: Pick<McpStdioOptions, 'waitMs'> & { readonly draining: AbortSignal },
-  write: (text: string) => void,
+  { waitMs, log, draining }: Pick<McpStdioOptions, 'waitMs' | 'log'> & { readonly draining: AbortSignal },
+  output: HostOutput,
 ) {
+  const { answer: write, notify: tell } = output;
   const running = new Map<RpcId, AbortController>();
   const serverInfo = { name: backend.name, version: packageVersion() };
-  let older: Promise<LegacyConnection> | null = null;
 
   function exchangeFor(signal: AbortSignal, token: ModernRequest['progressToken'] = null): Exchange {
     const notify: Exchange['notify'] = (method, params) => {
-      if (!signal.aborted) write(notificationText(method, params));
+      if (!signal.aborted) tell(method, params);
     };
     return {
       backend,
       serverInfo,
+      log,
       waitMs,
       signal,
       get ended() {
@@ -99,18 +99,15 @@ function createHost(
       const result = await answerModern(request, exchangeFor(controller.signal, request.progressToken));
       if (!controller.signal.aborted) write(answerText(id, result));
     } catch (error) {
-      if (!controller.signal.aborted) write(errorText(id, asRpcError(error)));
+      if (!controller.signal.aborted) write(errorText(id, asRpcError(error, log)));
     } finally {
-      running.delete(id);
+      if (running.get(id) === controller) running.delete(id);
+      // What the tool still tells of comes too late.
+      controller.abort();
     }
   }
 
-  async function pass(value: unknown): Promise<void> {
-    older ??= openLegacy().then((face) =>
-      face.connect(exchangeFor(draining), (message) => write(JSON.stringify(message))),
-    );
-    (await older).receive(value);
-  }
+  const older = createOlder(() => exchangeFor(draining), output);
 
   function cancel({ requestId }: JsonObject): boolean {
     const controller = running.get(asRpcId(requestId) ?? '');
@@ -127,21 +124,65 @@ function createHost(
         const value = parseMessage(line.bytes);
         id = idOf(value);
         // Answers to what the SDK asks are its own: nothing of ours asks over this wire.
-        if (isObject(value) && !('method' in value)) return await pass(value);
+        if (isObject(value) && !('method' in value)) return await older.pass(value, null);
         const message = asRpcMessage(value);
         if (message.id !== null && isModern(message)) return await answer(message.id, message);
-        if (message.method === 'notifications/cancelled' && cancel(message.params)) return;
-        await pass(value);
+        const isCancel = message.method === 'notifications/cancelled';
+        if (isCancel && cancel(message.params)) return;
+        await older.pass(value, message.id);
+        if (isCancel) older.release(asRpcId(message.params['requestId']));
       } catch (error) {
-        write(errorText(id, asRpcError(error)));
+        write(errorText(id, asRpcError(error, log)));
       }
     },
     /** The host has gone: nobody waits for what still runs. */
-    leave() {
+    async leave(): Promise<void> {
       for (const controller of running.values()) controller.abort();
+      await older.close();
+    },
+  };
+}
+
+/** The side of the older revisions: the SDK has the connection, and we wait for what it answers. */
+function createOlder(exchange: () => Exchange, { answer: write, notify: tell }: HostOutput) {
+  /** Requests that the SDK has, and how to stop waiting for its answer. */
+  const passed = new Map<RpcId, () => void>();
+  let opened: Promise<LegacyConnection> | null = null;
+
+  function release(id: RpcId | null): void {
+    if (id === null) return;
+    passed.get(id)?.();
+    passed.delete(id);
+  }
+
+  function send(message: object): void {
+    if (isNotification(message)) return tell(message.method, message.params);
+    write(JSON.stringify(message));
+    release(idOf(message));
+  }
+
+  return {
+    release,
+    /** Resolves when a request is answered, or will not be. @throws RpcError, SetupError */
+    async pass(value: unknown, id: RpcId | null): Promise<void> {
+      opened ??= openLegacy().then((face) => face.connect(exchange(), send));
+      const connection = await opened;
+      // An id that comes twice is the host's mistake; nobody waits for ever because of it.
+      release(id);
+      const done = id === null ? null : new Promise<void>((resolve) => passed.set(id, resolve));
+      try {
+        connection.receive(value);
+      } catch (error) {
+        release(id);
+        throw error;
+      }
+      await done;
     },
     async close(): Promise<void> {
-      if (older !== null) await (await older).close();
+      // Without the SDK it was never open.
+      const connection = await opened?.catch(() => null);
+      await connection?.close();
+      for (const id of passed.keys()) release(id);
     },
   };
 }

@@ -20,8 +20,8 @@ export async function waitForJob(
     if (leftMs <= 0 || signal.aborted) break;
     const next = await backend
       .job(job.id, { ms: Math.min(leftMs, MCP_LIMITS.heartbeatMs), signal })
-      .catch(ifBusy);
-    // The job is safe: its id is worth more to the host than the news that nobody can look now.
+      .catch(ifRefused);
+    // The job is safe: its id is worth more to the host than the news that nobody may look now.
     if (next === null) break;
     job = next;
     // What has ended tells its result; it may tell no more how far it was.
@@ -30,7 +30,7 @@ export async function waitForJob(
   return job;
 }
 
-function ifBusy(error: unknown): null {
-  if (error instanceof ProtocolError && error.code === 'busy') return null;
+function ifRefused(error: unknown): null {
+  if (error instanceof ProtocolError && error.code !== 'not_found') return null;
   throw error;
 }

@@ -3,6 +3,7 @@ import { ProtocolError } from '../errors/index.ts';
 import type { Dispatcher } from '../jobs/index.ts';
 import { SERVER_LIMITS, type TimeWindow } from '../limits.ts';
 import type { Outcome, RecordStore, RequestRecord } from '../store/index.ts';
+import { type Answers, NONE } from '../tools/index.ts';
 import { canonicalize } from '../wire/index.ts';
 import type { Call } from './call.ts';
 import { accepted } from './outcome.ts';
@@ -58,20 +59,11 @@ export async function admit(verified: Verified, context: AdmitContext): Promise<
   const { client_id: clientId, request_id: requestId, args } = message;
   const { keys } = verified;
   // One of the two places that make a Call, after all its checks.
-  const call = {
-    clientId,
-    requestId,
-    tool: message.tool,
-    args,
-    answers: NONE,
-    mayRepeat: true,
-    keys,
-  } as Call;
+  // This wire has no way to answer what a tool asks before it runs.
+  const answers: Answers = NONE;
+  const call = { clientId, requestId, tool: message.tool, args, answers, mayRepeat: true, keys } as Call;
   return { call, known };
 }
-
-/** This wire has no way to answer a tool's questions before it runs. */
-const NONE = Object.freeze({});
 
 /** Names what a request asks for: the same digest under the same `request_id` is an honest retry. */
 export function digestOf({ tool, args }: Pick<Call, 'tool' | 'args'>): string {

@@ -1,6 +1,6 @@
 import type { JobRecord, Outcome } from '../store/index.ts';
-import type { Answers, Logger } from '../tools/index.ts';
-import type { JsonObject } from '../wire/index.ts';
+import { type Answers, type Logger, NONE } from '../tools/index.ts';
+import { checkCarried, type JsonObject } from '../wire/index.ts';
 import { authorize, type Policy } from './authorize.ts';
 import type { Call } from './call.ts';
 import { type DispatchContext, dispatch, type Watch } from './dispatch.ts';
@@ -93,9 +93,16 @@ export function createCalls(context: CallsContext): Calls {
       return id === null ? null : clientNamed(id);
     },
     call: (client, call, watch) =>
-      guarded(call.requestId, async () =>
-        dispatch(await authorize(admitted(client, call), policy, registry), context, watch),
-      ),
+      guarded(call.requestId, async () => {
+        const outcome = await dispatch(
+          await authorize(admitted(client, call), policy, registry),
+          context,
+          watch,
+        );
+        // Signing would do it: what the tool of one wire may not return, that of another may not either.
+        checkCarried(outcome.result);
+        return outcome;
+      }),
     job: (client, id, wait) =>
       guarded('', async () => {
         const poll = { requestId: '', tool: 'poll_job', args: { job_id: id } };
@@ -105,5 +112,3 @@ export function createCalls(context: CallsContext): Calls {
       }),
   };
 }
-
-const NONE = Object.freeze({});

@@ -4,6 +4,7 @@ import type { Dispatcher } from '../jobs/index.ts';
 import { type MessageLimits, SERVER_LIMITS } from '../limits.ts';
 import { newJobId, type NewRequest, type Outcome, type RecordStore } from '../store/index.ts';
 import {
+  answerIssues,
   invoke,
   type Logger,
   parseArgs,
@@ -67,12 +68,19 @@ export async function dispatch(
   return runOnce(tool, args, call, context);
 }
 
-/** @throws ProtocolError `invalid_args` for a tool that asks first, on a wire where nobody was asked */
+/** @throws ProtocolError `invalid_args` for answers that break their questions, or on a wire where nobody was asked */
 function refuseUnanswered({ name, asks }: Tool, { answers }: Call): void {
-  const missing = Object.keys(asks).filter((key) => !Object.hasOwn(answers, key));
-  if (missing.length === 0) return;
-  const what = `${name} asks first (${missing.join(', ')}): call it over the Model Context Protocol`;
-  throw new ProtocolError('invalid_args', what);
+  const keys = Object.keys(asks);
+  if (keys.length === 0) return;
+  const missing = keys.filter((key) => !Object.hasOwn(answers, key));
+  if (missing.length > 0) {
+    const what = `${name} asks first (${missing.join(', ')}): call it over the Model Context Protocol`;
+    throw new ProtocolError('invalid_args', what);
+  }
+  const issues = answerIssues(asks, answers);
+  const [first] = issues;
+  if (first !== undefined)
+    throw new ProtocolError('invalid_args', `${first.path}: ${first.message}`, { issues });
 }
 
 async function acceptJob(

@@ -20,6 +20,12 @@ export function newJobId(clientId: string, nowMs: number): string {
   return `${jobIdPrefix(clientId)}${nowMs.toString(16).padStart(12, '0')}${random}`;
 }
 
+/** When the job of an id was created. */
+export function createdMsOf(id: string): number {
+  const begin = 'job_'.length + 8;
+  return Number.parseInt(id.slice(begin, begin + 12), 16);
+}
+
 /** What all ids of a client start with; another client's may start with it too. */
 export function jobIdPrefix(clientId: string): string {
   if (clientId !== last.clientId) {

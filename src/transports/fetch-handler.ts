@@ -33,13 +33,18 @@ export function createFetchHandler(
 }
 
 async function serveRoute(route: Route, request: Request): Promise<Response> {
-  const { method, headers, signal } = request;
+  const { method, headers } = request;
   const header = (name: string) => headers.get(name) ?? undefined;
   const body = await readUpTo(request, route.maxBodyBytes);
-  return answerOf(await route.handle({ method, header, body, signal }));
+  // Some runtimes abort the request of one who has gone, others cancel the body of the response.
+  const leaving = new AbortController();
+  const leave = () => leaving.abort();
+  request.signal.addEventListener('abort', leave);
+  if (request.signal.aborted) leave();
+  return answerOf(await route.handle({ method, header, body, signal: leaving.signal }), leave);
 }
 
-function answerOf(answer: RouteAnswer): Response {
+function answerOf(answer: RouteAnswer, leave: () => void): Response {
   const { status, headers } = answer;
   if (!('events' in answer))
     return new Response(answer.body === '' ? null : answer.body, { status, headers });
@@ -52,6 +57,7 @@ function answerOf(answer: RouteAnswer): Response {
       else controller.enqueue(utf8.encode(`event: message\ndata: ${next.value}\n\n`));
     },
     async cancel() {
+      leave();
       await events.return?.();
     },
   });

@@ -72,7 +72,10 @@ export async function listen(server: Endpoint, options: ListenOptions = {}): Pro
     host: address.address,
     port: address.port,
     url: `http://${name}:${address.port}${CALL_PATH}`,
-    close: () => closeHttp(http, calls),
+    close() {
+      for (const { close } of routes.values()) close?.();
+      return closeHttp(http, calls);
+    },
   };
 }
 

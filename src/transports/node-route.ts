@@ -13,9 +13,11 @@ export function serveRoute(
   receive(request, response, calls, route.maxBodyBytes, (body) => {
     calls.open++;
     void route.handle(new NodeRequest(request, response, body)).then((answer) => {
-      calls.open--;
-      if ('events' in answer) void stream(response, answer);
-      else atEndOfTurn(() => sendBody(response, answer));
+      if ('events' in answer) void stream(response, answer, calls);
+      else {
+        calls.open--;
+        atEndOfTurn(() => sendBody(response, answer));
+      }
       if (body === null) linger(request);
     });
   });
@@ -90,6 +92,7 @@ function sendBody(
 async function stream(
   response: ServerResponse,
   { status, headers, events }: Extract<RouteAnswer, { events: AsyncIterable<string> }>,
+  calls: Calls,
 ): Promise<void> {
   response.writeHead(status, { ...headers });
   const alive = setInterval(() => response.write(':\n\n'), HTTP_LIMITS.streamAliveMs);
@@ -102,6 +105,7 @@ async function stream(
     response.end();
   } finally {
     clearInterval(alive);
+    calls.open--;
   }
 }
 

@@ -8,8 +8,8 @@ export interface Route {
   readonly maxBodyBytes: number;
   /** Answers every method on its path; never rejects. */
   handle(request: RouteRequest): Promise<RouteAnswer>;
-  /** Ends what is still open, such as streams of events. */
-  close?(): void;
+  /** Ends what would stay open for as long as its client likes, such as subscriptions. */
+  readonly close?: () => void;
 }
 
 export interface RouteRequest {

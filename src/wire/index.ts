@@ -16,6 +16,7 @@ export {
   type RequestMessage,
   type ResponseMessage,
 } from './envelope.ts';
+export { checkCarried } from './carried.ts';
 export { asResult } from './result.ts';
 export { isObject, type JsonObject, type JsonValue } from './json.ts';
 export { generateSecret, weaknessOf } from './secret.ts';

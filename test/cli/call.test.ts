@@ -216,7 +216,7 @@ describe('waybill tools', () => {
     expect(tools).toContainEqual(JSON.parse(one.stdout));
     expect(none).toMatchObject({ code: 1, stdout: '' });
     expect(none.stderr).toMatch(
-      /^waybill: unknown_tool: the server has no tool nothing_here; it has batch_sum, /,
+      /^waybill: unknown_tool: the server has no tool nothing_here; it has answer_job, batch_sum, /,
     );
   });
 });

@@ -2,6 +2,7 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test, vi } from 'vitest';
+import { createClient } from '../../src/client/index.ts';
 import { tempFolder } from '../support/temp.ts';
 import { assertWrongUse, type Running, snapshot, start, waybill } from './waybill.ts';
 
@@ -48,16 +49,15 @@ describe('waybill wrap', () => {
     const cwd = tempFolder();
     const running = await wrapWithAlice(cwd, ['--job', '*long*', '--', process.execPath, EVERYTHING]);
     expect(running.tools).toContain('trigger-long-running-operation');
-    const args = { duration: 1.2, steps: 4 };
-    const { stdout } = await call(cwd, 'trigger-long-running-operation', args, '--no-wait');
-    const id = String(JSON.parse(stdout).job_id);
-    const waited = await waybill(['jobs', 'wait', id, '--credential', 'alice.json', '--json'], { cwd });
-    expect(JSON.parse(waited.stdout)).toEqual({
-      content: [{ type: 'text', text: 'Long running operation completed. Duration: 1.2 seconds, Steps: 4.' }],
+    const client = createClient(JSON.parse(readFileSync(join(cwd, 'alice.json'), 'utf8')));
+    const job = await client.start('trigger-long-running-operation', { duration: 1.5, steps: 6 });
+    const seen: unknown[] = [];
+    expect(await job.result({ onProgress: ({ total }) => seen.push(total) })).toEqual({
+      content: [{ type: 'text', text: 'Long running operation completed. Duration: 1.5 seconds, Steps: 6.' }],
     });
-    expect(waited.stderr).toMatch(/running \d+ % \(\d\/4\)/);
+    expect(seen).toContain(6);
     const log = running.output.stderr;
-    expect(log).toMatch(/"left_out":0,"jobs":\["trigger-long-running-operation"\]/);
+    expect(log).toMatch(/"left_out":1,"jobs":\["trigger-long-running-operation"\]/);
     expect(await ends(running, 'SIGTERM')).toMatchObject({ code: 0 });
   });
 

@@ -25,7 +25,10 @@ function at(all: readonly Ended[], i: number): Ended {
 describe('wrong use is told in one line, ends with exit code 2 and changes nothing:', () => {
   test('verbs, flags and arguments', async () => {
     await assertAllRefused(tempFolder(), [
-      [[], /name what to do: demo, serve, worker, clients, call, jobs, tools; see "waybill --help"/],
+      [
+        [],
+        /name what to do: demo, serve, worker, mcp, wrap, clients, call, jobs, tools, connect, install; see "waybill --help"/,
+      ],
       [['surf'], /unknown command 'surf'/],
       [['help', 'surf'], /unknown command 'surf'; see "waybill --help"/],
       [['help', 'clients', 'surf'], /unknown command 'surf'; see "waybill clients --help"/],

@@ -125,6 +125,7 @@ describe('over HTTP', () => {
       progress: null,
       result: { gate: 'a' },
       error: null,
+      questions: {},
     });
     expect(updates.map(({ progress }) => progress)).toContainEqual({
       completed: 1,

@@ -3,10 +3,11 @@ import { expect, onTestFinished } from 'vitest';
 import { mcpRoute } from '../../src/mcp/index.ts';
 import type { McpOptions } from '../../src/mcp/options.ts';
 import { META, MODERN, TASKS } from '../../src/mcp/protocol.ts';
-import { addToken } from '../../src/server/clients.ts';
+import { addClient, addToken } from '../../src/server/clients.ts';
 import { openClientStore } from '../../src/store/index.ts';
-import { listen, type Listener } from '../../src/transports/index.ts';
+import { type Credential, listen, type Listener } from '../../src/transports/index.ts';
 import type { JsonObject, JsonValue } from '../../src/wire/index.ts';
+import { tempFolder } from '../support/temp.ts';
 import { startServer, type TestServer, type TestServerOptions } from '../support/server.ts';
 
 type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -63,26 +64,42 @@ export interface Face {
   /** One message of an older revision. */
   older(message: JsonObject, headers?: Headers): Promise<Answer>;
   openOlder(message: JsonObject, headers?: Headers): Promise<Stream>;
+  /** Every request that is under way is left by its client. */
+  leaveAll(): void;
 }
 
 export const WITH_TASKS = { extensions: { [TASKS]: {} } };
 export const WITH_FORMS = { elicitation: { form: {} } };
 
-export interface FaceOptions extends TestServerOptions {
+export interface FaceOptions extends Omit<TestServerOptions, 'dir' | 'credential'> {
   readonly mcp?: McpOptions;
+  /** The same folder, client and token again: a server that restarts. */
+  readonly before?: Face;
+}
+
+/** A folder that knows a client with a token before its server starts. */
+async function prepare(): Promise<{ dir: string; credential: Credential; token: string }> {
+  const dir = tempFolder();
+  const clients = openClientStore({ dir, serverId: 'srv-1' });
+  const credential = await addClient(clients, { id: 'agent-a', url: 'http://127.0.0.1:9/call' });
+  const token = await addToken(clients, 'agent-a');
+  await clients.close();
+  return { dir, credential, token };
 }
 
 /** A server on a real port with `/mcp`, and a client with a token. */
-export async function startFace({ mcp = {}, ...options }: FaceOptions = {}): Promise<Face> {
-  const peer = await startServer({ now: Date.now, ...options });
+export async function startFace({ mcp = {}, before, ...options }: FaceOptions = {}): Promise<Face> {
+  const known = before && { ...before.peer, token: before.token };
+  const { dir, credential, token } = known ?? (await prepare());
+  const peer = await startServer({ now: Date.now, ...options, dir, credential });
   const listener = await listen(peer.server, { routes: [mcpRoute(peer.server, mcp)] });
   onTestFinished(() => listener.close());
   const newToken = (clientId: string) => tokenOf(peer, clientId);
-  const token = await newToken(peer.credential.client_id);
   const { port } = listener;
 
+  const requests = new Set<ClientRequest>();
   const send = (body: string | Uint8Array, headers: Headers, method = 'POST') =>
-    exchange(port, method, headers, body);
+    exchange({ port, method, headers, body, requests });
   const modern = (method: string, params: JsonObject = {}, sent: Sent = {}) =>
     send(bodyOf(method, params, sent), headersOf(method, params, sent, token));
   const older = (message: JsonObject, headers: Headers = {}) =>
@@ -102,6 +119,9 @@ export async function startFace({ mcp = {}, ...options }: FaceOptions = {}): Pro
       readAll(await modern('tools/call', { name, arguments: args }, sent)),
     older: async (message, headers) => readAll(await older(message, headers)),
     openOlder: async (message, headers) => asStream(await older(message, headers)),
+    leaveAll() {
+      for (const request of requests) request.destroy();
+    },
   };
 }
 
@@ -160,19 +180,24 @@ interface Exchanged {
   readonly response: IncomingMessage;
 }
 
-function exchange(
-  port: number,
-  method: string,
-  headers: Headers,
-  body: string | Uint8Array,
-): Promise<Exchanged> {
+interface Outgoing {
+  readonly port: number;
+  readonly method: string;
+  readonly headers: Headers;
+  readonly body: string | Uint8Array;
+  /** Holds it until it has ended. */
+  readonly requests: Set<ClientRequest>;
+}
+
+function exchange({ port, method, headers, body, requests }: Outgoing): Promise<Exchanged> {
   return new Promise((resolve, reject) => {
     const given = Object.entries(headers).filter(([, value]) => value !== undefined);
     // A list of values is sent as several headers of one name.
     const outgoing = Object.fromEntries(given) as Record<string, string>;
     const request = httpRequest({ port, path: '/mcp', method, headers: outgoing, agent: false });
     request.on('response', (response) => resolve({ request, response }));
-    request.on('error', reject);
+    request.on('error', reject).on('close', () => requests.delete(request));
+    requests.add(request);
     request.end(body);
   });
 }

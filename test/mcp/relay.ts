@@ -10,11 +10,13 @@ export interface Relay {
   readonly url: string;
   /** From now on; without one, replies pass as they are. */
   tamper: Tamper | null;
+  /** Breaks every connection, as if nobody were there. */
+  down: boolean;
 }
 
 /** Stands between a client and a server on a port of its own, as whoever owns the wire could. */
 export async function startRelay(target: string): Promise<Relay> {
-  const relay: { url: string; tamper: Tamper | null } = { url: '', tamper: null };
+  const relay: { url: string; tamper: Tamper | null; down: boolean } = { url: '', tamper: null, down: false };
 
   async function pass(request: IncomingMessage): Promise<{ status: number; body: string }> {
     const body = await text(request);
@@ -25,7 +27,8 @@ export async function startRelay(target: string): Promise<Relay> {
   }
 
   const server = createServer((request, response) => {
-    pass(request).then(
+    const passed = relay.down ? Promise.reject(new Error('down')) : pass(request);
+    passed.then(
       ({ status, body }) => response.writeHead(status, { 'content-type': 'application/json' }).end(body),
       () => response.destroy(),
     );

@@ -35,6 +35,11 @@ async function start(): Promise<World> {
       await Promise.race([end.opened, aborted(signal)]);
       return { done: true };
     }),
+    jobTool('confirm', async (_args, { ask }) => {
+      const schema = { type: 'object', properties: { sure: { type: 'boolean' } } };
+      const { sure } = await ask({ sure: { message: 'Delete 12 files?', schema } });
+      return { answer: { ...sure?.content } };
+    }),
     jobTool('break', () => {
       throw new ToolError('out of paper');
     }),
@@ -79,12 +84,13 @@ describe('a remote server behind a credential', () => {
     const tools = await remote.tools();
     expect(tools.map(({ name, job }) => [name, job])).toEqual([
       ['break', true],
+      ['confirm', true],
       ['echo', false],
       ['refuse', false],
       ['slow', false],
       ['work', true],
     ]);
-    expect(tools[1]).toEqual({
+    expect(tools[2]).toEqual({
       name: 'echo',
       description: 'For tests.',
       annotations: { readOnlyHint: true },
@@ -177,6 +183,17 @@ describe('a job of a remote server', () => {
     const { id } = await begin(remote, 'break');
     const job = await until(remote, id, ({ state }) => state === 'failed');
     expect(job).toMatchObject({ result: null, error: 'job_failed: out of paper' });
+  });
+
+  test('that asks shows its question, and goes on with the answer', async () => {
+    const { remote } = await start();
+    const { id } = await begin(remote, 'confirm');
+    const asking = await until(remote, id, ({ questions }) => Object.keys(questions).length > 0);
+    expect(asking).toMatchObject({ state: 'running', questions: { sure: { message: 'Delete 12 files?' } } });
+    await remote.answer(id, { sure: { action: 'accept', content: { sure: true } } });
+    const done = await until(remote, id, ({ state }) => state === 'succeeded');
+    expect(done).toMatchObject({ questions: {}, result: { answer: { sure: true } } });
+    expect(await rejection(remote.answer('job_0', {}))).toMatchObject({ code: 'not_found' });
   });
 
   test('is cancelled', async () => {

@@ -32,6 +32,34 @@ describe('PostgreSQL', { tags: ['postgres'] }, () => {
       expect((await Promise.all(claims)).filter(Boolean)).toHaveLength(1);
     });
 
+    test('an answer given in one is heard in the other, and those given in both at once are all kept', async () => {
+      const [a, b] = await openTwo();
+      const keys = Array.from({ length: 10 }, (_, n) => `key-${n}`);
+      const schema = { type: 'object', properties: {} };
+      const job = newJob();
+      await a.jobs.create(job);
+      const attempt = await a.jobs.begin(job.id, START_MS);
+      if (attempt === null) throw new Error('it did not begin');
+      await a.jobs.ask(
+        attempt.fence,
+        Object.fromEntries(keys.map((key) => [key, { message: key, schema }])),
+        START_MS,
+      );
+      const revision = (await a.jobs.get(job.id))?.revision ?? 0;
+      const heard = a.jobs.changed(job.id, revision, new AbortController().signal);
+      await b.jobs.answer(job.id, { 'key-0': { action: 'decline' } }, START_MS);
+      await heard;
+      await Promise.all(
+        keys.map((key, n) =>
+          (n % 2 === 0 ? a : b).jobs.answer(job.id, { [key]: { action: 'accept' } }, START_MS),
+        ),
+      );
+      const { questions, answers } = (await b.jobs.get(job.id)) ?? {};
+      expect(questions).toEqual({});
+      expect(Object.keys(answers ?? {}).toSorted()).toEqual(keys);
+      expect(answers?.['key-0']).toEqual({ action: 'decline' });
+    });
+
     test('of 100 jobs that a client creates in both at once, exactly as many as it may have are created', async () => {
       const [a, b] = await openTwo();
       const creations = await Promise.all(

@@ -27,6 +27,7 @@ const FRESHNESS = 'server/freshness.test.ts';
 const RETRIES = 'server/retries.test.ts';
 const JOBS = 'server/jobs.test.ts';
 const BUILT_IN = 'server/built-in.test.ts';
+const ANSWER_JOB = 'server/answer-job.test.ts';
 const HTTP = 'transports/node-http.test.ts';
 const STDIO = 'transports/stdio.test.ts';
 const STORE = 'store/record-store.suite.ts';

@@ -39,8 +39,7 @@ export function approvalsOf(credentialPath: string, credential: Credential): App
       if (text === null) return null;
       const file = parse(text);
       if (file === null) throw refusal(path, 'is not a file of approved tools');
-      if (!isEqual(file.mac, macOf(file.tools)))
-        throw refusal(path, 'was changed, or belongs to another credential');
+      if (!isOfMac(file, macOf)) throw refusal(path, 'was changed, or belongs to another credential');
       return new Map(Object.entries(file.tools));
     },
     write(definitions) {
@@ -80,7 +79,12 @@ function readText(path: string): string | null {
   }
 }
 
-function parse(text: string): { readonly mac: string; readonly tools: Record<string, Definition> } | null {
+interface ToolsFile {
+  readonly mac: string;
+  readonly tools: Readonly<Record<string, Definition>>;
+}
+
+function parse(text: string): ToolsFile | null {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -95,9 +99,15 @@ function parse(text: string): { readonly mac: string; readonly tools: Record<str
   return checked.length === Object.keys(tools).length ? { mac, tools: Object.fromEntries(checked) } : null;
 }
 
-function isEqual(a: string, b: string): boolean {
-  const [left, right] = [Buffer.from(a), Buffer.from(b)];
-  return left.length === right.length && timingSafeEqual(left, right);
+function isOfMac({ mac, tools }: ToolsFile, macOf: (tools: object) => string): boolean {
+  try {
+    const [given, right] = [Buffer.from(mac), Buffer.from(macOf(tools))];
+    return given.length === right.length && timingSafeEqual(given, right);
+  } catch (error) {
+    // Something in it has no canonical form: nothing of ours then.
+    if (error instanceof TypeError) return false;
+    throw error;
+  }
 }
 
 function wordsOf(error: unknown): string {

@@ -33,26 +33,13 @@ export function holdBack(
   watcher: Watcher,
   nowMs: () => number = () => performance.now(),
 ): Backend {
-  let offer: Promise<readonly ToolInfo[]> | null = null;
-  let askedMs = 0;
+  const offer = createOffer(backend, nowMs);
   let judged: readonly ToolInfo[] | null = null;
   let shown: Shown = { tools: [], held: new Map() };
   let told = '[]';
 
-  /** The list of the server, asked for once by all who want it at the same time. */
-  function current(): Promise<readonly ToolInfo[]> {
-    if (offer !== null && nowMs() - askedMs < CONNECT_LIMITS.refreshMs) return offer;
-    askedMs = nowMs();
-    const asked = backend.tools();
-    offer = asked;
-    asked.catch(() => {
-      if (offer === asked) offer = null;
-    });
-    return asked;
-  }
-
   async function look(): Promise<Shown> {
-    const tools = await current();
+    const tools = await offer.tools();
     // What is held back may have been approved meanwhile, by another process.
     if (tools === judged && shown.held.size === 0) return shown;
     const changes = changesOf(tools);
@@ -100,9 +87,30 @@ export function holdBack(
       try {
         return await backend.call(call, watch);
       } catch (error) {
-        if (error instanceof ProtocolError && error.code === 'unknown_tool') offer = null;
+        if (error instanceof ProtocolError && error.code === 'unknown_tool') offer.forget();
         throw error;
       }
+    },
+  };
+}
+
+/** The list of the server: asked for once by all who want it at the same time, and kept for a while. */
+function createOffer(backend: Backend, nowMs: () => number) {
+  let list: Promise<readonly ToolInfo[]> | null = null;
+  let askedMs = 0;
+  return {
+    tools(): Promise<readonly ToolInfo[]> {
+      if (list !== null && nowMs() - askedMs < CONNECT_LIMITS.refreshMs) return list;
+      askedMs = nowMs();
+      const asked = backend.tools();
+      list = asked;
+      asked.catch(() => {
+        if (list === asked) list = null;
+      });
+      return asked;
+    },
+    forget() {
+      list = null;
     },
   };
 }

@@ -1,4 +1,4 @@
-import type { Answers } from '../../tools/index.ts';
+import { type Answers, answerIssues } from '../../tools/index.ts';
 import { isObject, type JsonObject } from '../../wire/json.ts';
 import type { ToolInfo } from '../backend.ts';
 import type { Catalog } from '../catalog.ts';
@@ -33,14 +33,15 @@ export async function callTool(
   return complete(await resultOfWait(started.job, catalog, exchange));
 }
 
-/** Answers to all that the tool asks first, or null if one is missing: then all are asked again. */
+/** Answers to all that the tool asks first, or null if one is missing or does not fit: then all are asked again. */
 function answersTo({ asks }: ToolInfo, { params }: ModernRequest): Answers | null {
   const keys = Object.keys(asks);
   if (keys.length === 0) return {};
   const { inputResponses: responses = {} } = params;
   if (!isObject(responses)) throw new RpcError('invalidParams', 'inputResponses must be an object');
   if (!keys.every((key) => Object.hasOwn(responses, key))) return null;
-  return answersOf(Object.fromEntries(keys.map((key) => [key, responses[key]])));
+  const answers = answersOf(Object.fromEntries(keys.map((key) => [key, responses[key]])));
+  return answerIssues(asks, answers).length === 0 ? answers : null;
 }
 
 function complete(result: JsonObject): JsonObject {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { WRAP_LIMITS } from '../../limits.ts';
+import { WRAP_LIMITS } from './limits.ts';
 import type { Logger } from '../../tools/index.ts';
 import { packageVersion } from '../../version.ts';
 import { createHttpTransport } from './http-transport.ts';

@@ -1,4 +1,5 @@
-import { MESSAGE_LIMITS, WRAP_LIMITS } from '../../limits.ts';
+import { MESSAGE_LIMITS } from '../../limits.ts';
+import { WRAP_LIMITS } from './limits.ts';
 import { BUILT_IN_NAMES } from '../../server/built-in/names.ts';
 import {
   type Annotations,
@@ -54,6 +55,8 @@ function readTool(value: unknown): ForeignTool | LeftOut {
   const no = (why: string): LeftOut => ({ name: shorten(name, 128), why });
   if (!NAME.test(name)) return no('its name is not 1-128 of A-Z a-z 0-9 _ - . /');
   if (BUILT_IN_NAMES.has(name)) return no('every Waybill server has a tool of this name');
+  if (isObject(value['execution']) && value['execution']['taskSupport'] === 'required')
+    return no('it wants to be called as a task of 2025-11-25, which was an experiment');
   if (!isObject(inputSchema) || inputSchema['type'] !== 'object')
     return no('its inputSchema does not say "type": "object"');
   const annotations = annotationsOf(value);

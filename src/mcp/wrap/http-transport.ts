@@ -1,5 +1,5 @@
 import type { StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { WRAP_LIMITS } from '../../limits.ts';
+import { WRAP_LIMITS } from './limits.ts';
 import type { Sdk } from './sdk.ts';
 import type { HttpTarget } from './target.ts';
 

@@ -1,6 +1,6 @@
 import type { Client } from '@modelcontextprotocol/client';
 import { z } from 'zod';
-import { WRAP_LIMITS } from '../../limits.ts';
+import { WRAP_LIMITS } from './limits.ts';
 
 /** One bad tool must not hide the others, so each is looked at by itself later. */
 const page = z.looseObject({ tools: z.array(z.unknown()), nextCursor: z.string().optional() });

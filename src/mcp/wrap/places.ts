@@ -1,5 +1,6 @@
 import { busy } from '../../errors/index.ts';
-import { SERVER_LIMITS, WRAP_LIMITS } from '../../limits.ts';
+import { SERVER_LIMITS } from '../../limits.ts';
+import { WRAP_LIMITS } from './limits.ts';
 import { createWaiters, type Patience } from './wait.ts';
 
 /** Places for calls in the foreign server; who finds none waits in order. */

@@ -1,6 +1,6 @@
 import type { Client, RequestOptions } from '@modelcontextprotocol/client';
 import { z } from 'zod';
-import { WRAP_LIMITS } from '../../limits.ts';
+import { WRAP_LIMITS } from './limits.ts';
 import type { Logger, Progress } from '../../tools/index.ts';
 import { connect, type Connection } from './connect.ts';
 import { failureOf, NotTaken } from './failure.ts';

@@ -1,5 +1,5 @@
 import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/client';
-import { WRAP_LIMITS } from '../../limits.ts';
+import { WRAP_LIMITS } from './limits.ts';
 import { isObject } from '../../wire/index.ts';
 import { type Child, startChild } from './child.ts';
 import { createLineReader } from './lines.ts';

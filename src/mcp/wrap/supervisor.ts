@@ -1,5 +1,5 @@
 import { busy } from '../../errors/index.ts';
-import { WRAP_LIMITS } from '../../limits.ts';
+import { WRAP_LIMITS } from './limits.ts';
 import type { Logger } from '../../tools/index.ts';
 import type { Session } from './session.ts';
 import { createWaiters, type Patience } from './wait.ts';

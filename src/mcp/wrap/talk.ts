@@ -1,4 +1,4 @@
-import { WRAP_LIMITS } from '../../limits.ts';
+import { WRAP_LIMITS } from './limits.ts';
 import type { Logger } from '../../tools/index.ts';
 
 /** What a foreign server says, in our log: each line bounded, and not more of them than anybody can read. */

@@ -1,5 +1,6 @@
 import { SetupError, ToolError } from '../../errors/index.ts';
-import { type JobPolicy, WRAP_LIMITS } from '../../limits.ts';
+import { type JobPolicy } from '../../limits.ts';
+import { WRAP_LIMITS } from './limits.ts';
 import {
   type Content,
   defineTool,

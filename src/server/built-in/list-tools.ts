@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { SERVER_LIMITS } from '../../limits.ts';
+import { MESSAGE_LIMITS, SERVER_LIMITS } from '../../limits.ts';
 import type { Tool } from '../../tools/index.ts';
 import { completed } from '../outcome.ts';
 import type { BuiltIn } from '../registry.ts';
@@ -31,11 +31,28 @@ export function listTools(others: readonly (Tool | BuiltIn)[]): BuiltIn {
 
   function pageAfter(cursor: string) {
     const rest = entries.filter(({ name }) => name > cursor);
-    const page = rest.slice(0, SERVER_LIMITS.pageSize);
+    const page = rest.slice(0, Math.max(1, countThatFit(rest)));
     return { tools: page, next_cursor: rest.length > page.length ? (page.at(-1)?.name ?? null) : null };
   }
 
   return self;
+}
+
+/** How many of them go into one page: so many, and no more than half of what a message may have. */
+function countThatFit(entries: readonly object[]): number {
+  let bytes = 0;
+  let members = 0;
+  const isTooMuch = (entry: object) => {
+    const count = (_name: string, value: unknown): unknown => {
+      members++;
+      return value;
+    };
+    bytes += Buffer.byteLength(JSON.stringify(entry, count));
+    return bytes > SERVER_LIMITS.pageBytes || members > MESSAGE_LIMITS.maxMembers / 2;
+  };
+  const page = entries.slice(0, SERVER_LIMITS.pageSize);
+  const first = page.findIndex(isTooMuch);
+  return first === -1 ? page.length : first;
 }
 
 function describe({ name, description, job, annotations, inputSchema, outputSchema }: Tool | BuiltIn) {

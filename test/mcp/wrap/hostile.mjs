@@ -149,6 +149,11 @@ const LISTS = {
   ],
   none: () => [{ name: 'with space', inputSchema: anything }],
   empty: () => [],
+  bulky: () =>
+    Array.from({ length: 30 }, (_, i) => ({
+      name: `tool-${i}`,
+      inputSchema: { type: 'object', description: 'd'.repeat(120_000) },
+    })),
   /** Changes with each life. */
   fickle: () => [
     { name: 'crash', inputSchema: anything },
@@ -164,7 +169,7 @@ const LISTS = {
 function page({ cursor }) {
   if (mode === 'endless') return { tools: [], nextCursor: `${Number(cursor ?? 0) + 1}` };
   const tools = (LISTS[mode] ?? list)();
-  if (mode !== 'paged') return { tools };
+  if (mode !== 'paged' && mode !== 'bulky') return { tools };
   const begin = Number(cursor ?? 0);
   const end = begin + 5;
   return { tools: tools.slice(begin, end), ...(end < tools.length && { nextCursor: String(end) }) };

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { WRAP_LIMITS } from '../../../src/limits.ts';
+import { WRAP_LIMITS } from '../../../src/mcp/wrap/limits.ts';
 import { wrapServer } from '../../../src/mcp/wrap/wrap.ts';
 import { createTestLog } from '../../support/log.ts';
 import { tempFolder } from '../../support/temp.ts';
@@ -281,6 +281,12 @@ describe('tools that no message can carry', () => {
       title: 'Crash',
       destructiveHint: true,
     });
+  });
+
+  test('do not count those that are only too large together: they are listed on several pages', async () => {
+    const { client } = await wrapped(hostile('bulky'));
+    const names = (await client.tools()).map(({ name }) => name);
+    expect(names.filter((name) => name.startsWith('tool-'))).toHaveLength(30);
   });
 
   test('do not stop the pages behind them', async () => {

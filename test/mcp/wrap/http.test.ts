@@ -5,7 +5,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { createMcpHandler } from '@modelcontextprotocol/server';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { WRAP_LIMITS } from '../../../src/limits.ts';
+import { WRAP_LIMITS } from '../../../src/mcp/wrap/limits.ts';
 import { wrapServer } from '../../../src/mcp/wrap/wrap.ts';
 import { createTestLog } from '../../support/log.ts';
 import { httpServer, rawMcpServer, sendJson } from './http-server.ts';
