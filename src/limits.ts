@@ -224,8 +224,9 @@ export const MCP_LIMITS = {
   maxWaitMs: 3_600_000,
   // Progress at least this often, so that a host which counts the time since the last goes on waiting.
   heartbeatMs: 10_000,
-  // Tools on one page of tools/list: with their schemas well below 1 MiB.
+  // Tools on one page of tools/list, and what they may weigh together: hosts read a page as one message.
   pageSize: 100,
+  pageBytes: 524_288,
   // How long a host may keep the list; tools change only with a restart.
   listTtlMs: 60_000,
   // When to ask for a task again: often enough for a person who watches.

@@ -32,19 +32,41 @@ function createCatalog(tools: readonly ToolInfo[]): Catalog {
   const helpers = tools.some(({ job }) => job) ? JOB_TOOLS : [];
   const listings = [...tools.map((tool) => ({ name: tool.name, listing: listingOf(tool) })), ...helpers];
   listings.sort((a, b) => (a.name < b.name ? -1 : 1));
+  const pages = pagesOf(listings);
   return {
     find: (name) => byName.get(name),
     headersOf: (name) => rules.get(name) ?? [],
     page(cursor) {
-      const begin = cursor === undefined ? 0 : listings.findIndex(({ name }) => name === cursor) + 1;
-      if (begin === 0 && cursor !== undefined)
-        throw new RpcError('invalidParams', 'cursor is none of this server');
-      const end = begin + MCP_LIMITS.pageSize;
-      const last = end < listings.length ? listings[end - 1]?.name : undefined;
-      const page = listings.slice(begin, end).map(({ listing }) => listing);
-      return { tools: page, ...(last !== undefined && { nextCursor: last }) };
+      const page = pages.get(cursor);
+      if (page === undefined) throw new RpcError('invalidParams', 'cursor is none of this server');
+      return page;
     },
   };
+}
+
+type Page = ReturnType<Catalog['page']>;
+
+/** Cut once, by number and by bytes; the cursor of a page is the last name of the one before. */
+function pagesOf(
+  listings: readonly { readonly name: string; readonly listing: JsonObject }[],
+): ReadonlyMap<string | undefined, Page> {
+  const pages = new Map<string | undefined, Page>();
+  let cursor: string | undefined;
+  let tools: JsonObject[] = [];
+  let bytes = 0;
+  for (const [i, { name, listing }] of listings.entries()) {
+    const size = Buffer.byteLength(JSON.stringify(listing));
+    if (tools.length > 0 && (tools.length === MCP_LIMITS.pageSize || bytes + size > MCP_LIMITS.pageBytes)) {
+      const nextCursor = listings[i - 1]?.name ?? name;
+      pages.set(cursor, { tools, nextCursor });
+      cursor = nextCursor;
+      tools = [];
+      bytes = 0;
+    }
+    tools.push(listing);
+    bytes += size;
+  }
+  return pages.set(cursor, { tools });
 }
 
 function rulesOf({ name, inputSchema }: ToolInfo): readonly HeaderRule[] {

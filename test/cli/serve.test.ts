@@ -36,6 +36,7 @@ describe('waybill serve', () => {
     expect(port).toBeGreaterThan(0);
     expect(JSON.parse(output.stdout)).toEqual({
       url: `http://127.0.0.1:${port}/call`,
+      mcp_url: `http://127.0.0.1:${port}/mcp`,
       server_id: 'waybill',
       data: '.waybill',
       store: 'sqlite:.waybill',

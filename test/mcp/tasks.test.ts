@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ToolError } from '../../src/errors/index.ts';
+import { ProtocolError, ToolError } from '../../src/errors/index.ts';
 import { JOB_POLICY, MCP_LIMITS } from '../../src/limits.ts';
 import { META } from '../../src/mcp/protocol.ts';
 import type { Progress, ToolContext } from '../../src/tools/index.ts';
@@ -399,22 +399,35 @@ describe('subscriptions/listen', () => {
     await closed;
   });
 
-  test('rides out a store that cannot be asked for a while', async () => {
-    const { stay, tool } = heldTool();
+  test('rides out a time in which the server cannot tell', async () => {
+    const report = gate<(progress: Progress) => void>();
+    const stay = gate();
+    const slow = jobTool('slow', async (_args, { progress }) => {
+      report.open(progress);
+      await stay.opened;
+      return {};
+    });
+    const refused = gate();
     let isAway = false;
     const policy = () => {
-      if (isAway) throw new Error('away');
+      if (!isAway) return;
+      refused.open();
+      throw new ProtocolError('busy', 'away');
     };
-    const face = await startFace({ tools: [tool], policy });
-    const { taskId } = await start(face, 'held');
-    const report = await listen(face, [taskId]);
-    await report.next();
+    const face = await startFace({ tools: [slow], policy });
+    const { taskId } = await start(face, 'slow');
+    const stream = await listen(face, [taskId]);
+    const progress = await report.opened;
+    await stream.next();
+    // It waits now; what comes after this change is refused.
+    await expect.poll(() => face.peer.server.stats().callsInFlight).toBe(1);
     isAway = true;
+    progress({ completed: 1 });
+    await refused.opened;
     stay.open();
-    // The wait that is held sees the end; what came after it would be refused.
     isAway = false;
-    await expect.poll(async () => (await report.next()).params.status).toBe('completed');
-    report.leave();
+    await expect.poll(async () => (await stream.next()).params.status).toBe('completed');
+    stream.leave();
   });
 
   test('is let go of when the client leaves', async () => {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ProtocolError } from '../../errors/index.ts';
 import { MCP_LIMITS, SERVER_LIMITS } from '../../limits.ts';
@@ -26,6 +27,8 @@ export async function listenTo(
   const wanted = taskIdsOf(request);
   if (open >= MCP_LIMITS.maxSubscriptions) throw new RpcError('internal', 'too many subscriptions are open');
   open++;
+  // One listener for each of its tasks; that is no leak.
+  setMaxListeners(0, exchange.signal);
   try {
     const named = { _meta: { [META.subscriptionId]: request.id } };
     const tell = (method: string, params: JsonObject) => exchange.notify(method, { ...params, ...named });
@@ -104,17 +107,18 @@ function next(backend: Backend, id: string, signal: AbortSignal): () => Promise<
   };
 }
 
-/** A server that cannot tell at the moment is asked again: the client relies on being told. */
+/** A server that cannot tell at the moment is asked again, less and less often: the client relies on being told. */
 async function patiently<T>(
   isOver: () => boolean,
   signal: AbortSignal,
   work: () => Promise<T | null>,
 ): Promise<T | null> {
-  while (!isOver()) {
+  for (let pauseMs: number = SERVER_LIMITS.pollAfterMs; !isOver(); pauseMs *= 2) {
     try {
       return await work();
     } catch {
-      await sleep(SERVER_LIMITS.pollAfterMs, undefined, { signal, ref: false }).catch(() => {});
+      const ms = Math.min(pauseMs, MCP_LIMITS.heartbeatMs);
+      await sleep(ms, undefined, { signal, ref: false }).catch(() => {});
     }
   }
   return null;

@@ -28,31 +28,43 @@ export function listTools(others: readonly (Tool | BuiltIn)[]): BuiltIn {
     answer: ({ cursor = '' }) => completed(pageAfter(cursor)),
   });
   const entries = [...others, self].map(describe).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const sizes = entries.map(sizeOf);
 
   function pageAfter(cursor: string) {
-    const rest = entries.filter(({ name }) => name > cursor);
-    const page = rest.slice(0, Math.max(1, countThatFit(rest)));
-    return { tools: page, next_cursor: rest.length > page.length ? (page.at(-1)?.name ?? null) : null };
+    const begin = entries.findIndex(({ name }) => name > cursor);
+    if (begin === -1) return { tools: [], next_cursor: null };
+    const end = begin + Math.max(1, countThatFit(sizes.slice(begin, begin + SERVER_LIMITS.pageSize)));
+    const last = end < entries.length ? entries[end - 1] : undefined;
+    return { tools: entries.slice(begin, end), next_cursor: last?.name ?? null };
   }
 
   return self;
 }
 
-/** How many of them go into one page: so many, and no more than half of what a message may have. */
-function countThatFit(entries: readonly object[]): number {
+interface Size {
+  readonly bytes: number;
+  readonly members: number;
+}
+
+function sizeOf(entry: object): Size {
+  let members = 0;
+  const count = (_name: string, value: unknown): unknown => {
+    members++;
+    return value;
+  };
+  return { bytes: Buffer.byteLength(JSON.stringify(entry, count)), members };
+}
+
+/** How many of them go into one page: no more than half of what a message may have. */
+function countThatFit(sizes: readonly Size[]): number {
   let bytes = 0;
   let members = 0;
-  const isTooMuch = (entry: object) => {
-    const count = (_name: string, value: unknown): unknown => {
-      members++;
-      return value;
-    };
-    bytes += Buffer.byteLength(JSON.stringify(entry, count));
+  const first = sizes.findIndex((size) => {
+    bytes += size.bytes;
+    members += size.members;
     return bytes > SERVER_LIMITS.pageBytes || members > MESSAGE_LIMITS.maxMembers / 2;
-  };
-  const page = entries.slice(0, SERVER_LIMITS.pageSize);
-  const first = page.findIndex(isTooMuch);
-  return first === -1 ? page.length : first;
+  });
+  return first === -1 ? sizes.length : first;
 }
 
 function describe({ name, description, job, annotations, inputSchema, outputSchema }: Tool | BuiltIn) {
