@@ -18,8 +18,8 @@ const META = {
 };
 
 function message(id: number, method: string, params: object, extensions: object = {}): string {
-  const _meta = { ...META, 'io.modelcontextprotocol/clientCapabilities': { extensions } };
-  return JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta } });
+  const meta = { ...META, 'io.modelcontextprotocol/clientCapabilities': { extensions } };
+  return JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta: meta } });
 }
 
 function batchSum(id: number): string {

@@ -19,7 +19,8 @@ export const EXITS = {
   },
   interrupted: {
     exitCode: 130,
-    meaning: 'Ended by Ctrl-C; for `serve`, `worker` and `wrap`, by a second one that did not wait for the drain.',
+    meaning:
+      'Ended by Ctrl-C; for `serve`, `worker` and `wrap`, by a second one that did not wait for the drain.',
   },
   terminated: {
     exitCode: 143,

@@ -24,7 +24,7 @@ export function addMcpOptions(command: Command): Command {
     )
     .addOption(
       new Option('--mcp-host <name>', 'on /mcp, another name for Host and Origin; may be repeated').argParser(
-        (text, before: readonly string[] = []) => [...before, hostName(text)],
+        collectHost,
       ),
     )
     .addOption(waitMsOption('--mcp-wait-ms', 'WAYBILL_MCP_WAIT_MS'));
@@ -58,4 +58,9 @@ function hostName(text: string): string {
   if (!/^[A-Za-z0-9.-]+$|^\[[0-9a-fA-F:]+\]$/.test(text))
     throw new InvalidArgumentError('It must be a name without a port.');
   return text;
+}
+
+/** Given several times, each adds one. */
+function collectHost(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), hostName(text)];
 }

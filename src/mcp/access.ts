@@ -19,24 +19,32 @@ export function createAccess(
     refusalOf({ header }) {
       const host = header('host');
       if (host !== undefined && !hosts.has(nameOf(host)))
-        return refusal(403, `the host ${shown(host)} is not served here: allow it with --mcp-host`);
+        return refusal(
+          403,
+          `the host ${shown(host)} is not served here: allow it with --mcp-host, in a program with hosts`,
+        );
       const origin = header('origin');
       if (origin !== undefined && !isOrigin(origin, hosts))
-        return refusal(403, `pages of ${shown(origin)} may not call: allow their host with --mcp-host`);
+        return refusal(
+          403,
+          `pages of ${shown(origin)} may not call: allow their host with --mcp-host, in a program with hosts`,
+        );
       return null;
     },
     clientOf({ header }) {
       const authorization = header('authorization');
       if (authorization === undefined) {
         const client = anonymous === null ? null : calls.clientNamed(anonymous);
-        return client ?? unauthorized('send "Authorization: Bearer" with a token of "waybill clients token"');
+        return client ?? unauthorized(SEND_TOKEN);
       }
       const token = /^bearer +(\S+)$/i.exec(authorization)?.[1];
-      const client = calls.clientOf(token ?? '');
-      return client ?? unauthorized('the token is not valid', 'invalid_token');
+      if (token === undefined) return unauthorized(SEND_TOKEN);
+      return calls.clientOf(token) ?? unauthorized('the token is not valid', 'invalid_token');
     },
   };
 }
+
+const SEND_TOKEN = 'send "Authorization: Bearer" with a token of "waybill clients token"';
 
 /** The name in a `Host` header, without its port. */
 function nameOf(host: string): string {

@@ -21,11 +21,19 @@ export interface Backend {
    *
    * @throws ProtocolError `not_found`, the same for an unknown job and another client's
    */
-  job(id: string, wait?: { readonly ms: number; readonly signal: AbortSignal }): Promise<JobView>;
+  job(id: string, wait?: Wait): Promise<JobView>;
   /** Ends a job that has not ended. @throws ProtocolError `not_found` */
   cancel(id: string): Promise<void>;
   /** Answers to what a job asks; keys it does not wait for are ignored. @throws ProtocolError `not_found` */
   answer(id: string, answers: Answers): Promise<void>;
+}
+
+/** How long to wait for a change of a job, and who ends the wait. */
+export interface Wait {
+  readonly ms: number;
+  readonly signal: AbortSignal;
+  /** The revision that was seen last: what changed since is told at once. */
+  readonly after?: number | undefined;
 }
 
 /** A tool as both revisions of the protocol need it. */
@@ -66,6 +74,8 @@ export interface JobView {
   readonly id: string;
   readonly tool: string;
   readonly state: JobState;
+  /** Grows with every change, where that is known. */
+  readonly revision?: number;
   readonly progress: Progress | null;
   /** What it waits to be answered; empty when it waits for nothing. */
   readonly questions: Questions;

@@ -131,10 +131,13 @@ export function answersOf(value: unknown): Answers {
 
 /** Told to a model whose host cannot wait any longer: what it has, and what to do with it. */
 export function handleOf({ id, state, progress, questions, pollAfterMs }: JobView): CallToolResult {
-  const asks = Object.entries(questions).map(([key, { message }]) => `${key}: ${message}`);
+  // With its schema: a host may show its model nothing but the text.
+  const asks = Object.entries(questions).map(
+    ([key, { message, schema }]) => `${key}: ${message} Its content must fit ${JSON.stringify(schema)}`,
+  );
   const next =
     asks.length > 0
-      ? `It waits for an answer (${asks.join('; ')}). Call answer_job with this job_id and the answers.`
+      ? `It waits for an answer. Call answer_job with this job_id and the answers to:\n${asks.join('\n')}`
       : 'It goes on in the background. Call the tool poll_job with this job_id to wait for its result; do not start it again.';
   return {
     ...textResult(`Job ${id} is ${state}${progress === null ? '' : ` (${progressText(progress)})`}. ${next}`),

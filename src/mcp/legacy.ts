@@ -146,7 +146,7 @@ function within(exchange: Exchange, { mcpReq }: Sdk.ServerContext): Exchange & {
   const { backend, serverInfo, log, waitMs, checkArguments } = exchange;
   let over = false;
   const notify: Exchange['notify'] = (method, params) => {
-    if (!over) mcpReq.notify({ method, params }).catch(() => {});
+    if (!over && !mcpReq.signal.aborted) mcpReq.notify({ method, params }).catch(() => {});
   };
   const { _meta: meta } = mcpReq;
   const progress = reporterFor(meta?.progressToken ?? null, notify);

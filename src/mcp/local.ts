@@ -71,11 +71,12 @@ function infoOf(tool: Tool): ToolInfo {
 }
 
 function toView(job: JobRecord, tool: Tool | undefined): JobView {
-  const { id, state, questions, result, error, createdMs, updatedMs } = job;
+  const { id, state, revision, questions, result, error, createdMs, updatedMs } = job;
   return {
     id,
     tool: job.tool,
     state,
+    revision,
     // What a worker wrote, from a Progress.
     progress: job.progress as Progress | null,
     questions,
@@ -96,6 +97,8 @@ function startedView(id: string, name: string, tool: Tool | undefined): JobView 
     id,
     tool: name,
     ...started,
+    // Whatever is read is news.
+    revision: 0,
     progress: null,
     questions: {},
     result: null,

@@ -25,12 +25,15 @@ const RPC_ERRORS = {
 /** What a request is refused with. */
 export class RpcError extends Error {
   override readonly name = 'RpcError';
+  /** `own`: a refusal of ours that JSON-RPC has no word for. */
+  readonly kind: keyof typeof RPC_ERRORS | 'own';
   readonly code: number;
   readonly httpStatus: number;
   readonly data: JsonValue | undefined;
 
   constructor(kind: keyof typeof RPC_ERRORS | readonly [number, number], message: string, data?: JsonValue) {
     super(message);
+    this.kind = typeof kind === 'string' ? kind : 'own';
     const [code, httpStatus] = typeof kind === 'string' ? RPC_ERRORS[kind] : kind;
     this.code = code;
     this.httpStatus = httpStatus;

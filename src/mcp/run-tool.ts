@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { ProtocolError } from '../errors/index.ts';
+import { type Code, ProtocolError } from '../errors/index.ts';
 import { isTerminal } from '../store/record-store.ts';
 import type { Answers } from '../tools/index.ts';
 import type { JsonObject } from '../wire/json.ts';
@@ -42,6 +42,9 @@ export async function startTool(
   }
 }
 
+/** What another call can do better. */
+const MODELS_MISTAKES: ReadonlySet<Code> = new Set(['invalid_args', 'not_found'] as const);
+
 /** All that is wrong with the arguments, so that the next try can be the last. */
 function issuesText({ text, result }: ProtocolError): string {
   // Issues are what parseArgs puts there.
@@ -66,8 +69,12 @@ export async function resultOfWait(
   return handleOf(job);
 }
 
-/** @throws RpcError `invalidParams` for a name that is no tool's */
-export function runJobTool(
+/**
+ * Runs one of the tools that stand in for methods; like any other, it tells the model what was wrong.
+ *
+ * @throws RpcError `invalidParams` for a name that is no tool's
+ */
+export async function runJobTool(
   name: string,
   args: JsonObject,
   catalog: Catalog,
@@ -76,5 +83,12 @@ export function runJobTool(
   const tool = JOB_TOOLS.find((each) => each.name === name);
   if (tool === undefined)
     throw backend.whyNot?.(name) ?? new RpcError('invalidParams', `there is no tool ${name}`);
-  return tool.run(args, { backend, find: catalog.find, signal });
+  try {
+    return await tool.run(args, { backend, find: catalog.find, signal });
+  } catch (error) {
+    if (error instanceof RpcError && error.kind === 'invalidParams') return failureResult(error.message);
+    if (error instanceof ProtocolError && MODELS_MISTAKES.has(error.code))
+      return failureResult(issuesText(error));
+    throw error;
+  }
 }

@@ -19,7 +19,7 @@ export async function waitForJob(
     const leftMs = Math.ceil(endMs - performance.now());
     if (leftMs <= 0 || signal.aborted) break;
     const next = await backend
-      .job(job.id, { ms: Math.min(leftMs, MCP_LIMITS.heartbeatMs), signal })
+      .job(job.id, { ms: Math.min(leftMs, MCP_LIMITS.heartbeatMs), signal, after: job.revision })
       .catch(ifRefused);
     // The job is safe: its id is worth more to the host than the news that nobody may look now.
     if (next === null) break;

@@ -38,14 +38,15 @@ export interface Calls {
   /** Steps 4 and 5 of the pipeline. @throws ProtocolError, whatever goes wrong */
   call(client: KnownClient, call: PlainCall, watch?: Watch): Promise<Outcome>;
   /**
-   * The record of a client's own job; with `wait` held until it changes or ends, at most that long.
+   * The record of a client's own job; with `wait` held until it changes (since the revision `after`, if that is
+   * given) or ends, at most that long.
    *
    * @throws ProtocolError `not_found`, and what the policy says of `poll_job`
    */
   job(
     client: KnownClient,
     id: string,
-    wait?: { readonly ms: number; readonly signal: AbortSignal },
+    wait?: { readonly ms: number; readonly signal: AbortSignal; readonly after?: number | undefined },
   ): Promise<JobRecord>;
 }
 
@@ -108,7 +109,8 @@ export function createCalls(context: CallsContext): Calls {
         const poll = { requestId: '', tool: 'poll_job', args: { job_id: id } };
         await authorize(admitted(client, poll), policy, registry);
         if (wait === undefined) return ownJob(store.jobs, id, client.clientId);
-        return ownJobChanged(store.jobs, id, client.clientId, wait.ms, [wait.signal, draining]);
+        const { ms, signal, after } = wait;
+        return ownJobChanged(store.jobs, id, client.clientId, ms, [signal, draining], after);
       }),
   };
 }

@@ -10,17 +10,23 @@ export async function ownJob(jobs: Jobs, id: string, clientId: string): Promise<
   return job;
 }
 
-/** The same once it has changed or ended, or after `ms`, or when one of the signals aborts. */
+/**
+ * The same once it has changed or ended, or after `ms`, or when one of the signals aborts.
+ *
+ * @param after the revision that was seen last, so that no change in between is waited past; without it, the one now
+ */
 export async function ownJobChanged(
   jobs: Jobs,
   id: string,
   clientId: string,
   ms: number,
   signals: readonly AbortSignal[],
+  after?: number,
 ): Promise<JobRecord> {
   const job = await ownJob(jobs, id, clientId);
-  if (isTerminal(job.state) || ms === 0) return job;
-  await within(ms, signals, (ended) => jobs.changed(id, job.revision, ended));
+  const seen = after ?? job.revision;
+  if (isTerminal(job.state) || ms === 0 || job.revision > seen) return job;
+  await within(ms, signals, (ended) => jobs.changed(id, seen, ended));
   return ownJob(jobs, id, clientId);
 }
 

@@ -34,7 +34,9 @@ export function createFetchHandler(
 
 async function serveRoute(route: Route, request: Request): Promise<Response> {
   const { method, headers } = request;
-  const header = (name: string) => headers.get(name) ?? undefined;
+  // Not every runtime shows the header that the URL was made of.
+  const host = new URL(request.url).host;
+  const header = (name: string) => headers.get(name) ?? (name === 'host' ? host : undefined);
   const body = await readUpTo(request, route.maxBodyBytes);
   // Some runtimes abort the request of one who has gone, others cancel the body of the response.
   const leaving = new AbortController();

@@ -6,6 +6,7 @@ import { LEGACY, META, MODERN, TASKS } from '../../src/mcp/protocol.ts';
 import { revokeTokens } from '../../src/server/clients.ts';
 import { openClientStore } from '../../src/store/index.ts';
 import { defineTool } from '../../src/tools/index.ts';
+import type { JsonObject } from '../../src/wire/index.ts';
 import { z } from 'zod';
 import { gate } from '../support/gate.ts';
 import { anyTool, jobTool, readTool } from '../support/server.ts';
@@ -67,493 +68,219 @@ const ask =
   (face) =>
     face.ask(...given);
 
-interface Row {
-  readonly what: string;
-  readonly send: Send;
-  readonly status: number;
-  readonly code: number;
-  readonly message?: RegExp;
-  readonly data?: object;
-  /** Of the message that is answered; left out where it could not be read. */
-  readonly id?: unknown;
-}
-
-const BEFORE_A_METHOD: readonly Row[] = [
-  { what: 'no JSON', send: body('{"jsonrpc"'), status: 400, code: -32_700, message: /not JSON/ },
-  { what: 'an empty body', send: body(''), status: 400, code: -32_700 },
-  {
-    what: 'no UTF-8',
-    send: body(Buffer.from([0x22, 0xff, 0x22])),
-    status: 400,
-    code: -32_700,
-    message: /UTF-8/,
-  },
-  { what: 'a batch', send: body('[]'), status: 400, code: -32_600, message: /batches/ },
-  { what: 'a text', send: body('"hello"'), status: 400, code: -32_600 },
-  {
-    what: 'another version of JSON-RPC',
-    send: body('{"jsonrpc":"1.0","id":1,"method":"a"}'),
-    status: 400,
-    code: -32_600,
-    id: 1,
-  },
-  {
-    what: 'a response',
-    send: body('{"jsonrpc":"2.0","id":7,"result":{}}'),
-    status: 400,
-    code: -32_600,
-    message: /responses/,
-    id: 7,
-  },
-  {
-    what: 'an id of null',
-    send: body('{"jsonrpc":"2.0","id":null,"method":"a"}'),
-    status: 400,
-    code: -32_600,
-    message: /null/,
-  },
-  {
-    what: 'an id that is an object',
-    send: body('{"jsonrpc":"2.0","id":{},"method":"a"}'),
-    status: 400,
-    code: -32_600,
-  },
-  {
-    what: 'an id that is a fraction',
-    send: body('{"jsonrpc":"2.0","id":1.5,"method":"a"}'),
-    status: 400,
-    code: -32_600,
-    id: 1.5,
-  },
-  {
-    what: 'params that are a list',
-    send: body('{"jsonrpc":"2.0","id":1,"method":"a","params":[]}'),
-    status: 400,
-    code: -32_600,
-    id: 1,
-  },
-  {
-    what: 'JSON nested too deep',
-    send: body('['.repeat(MESSAGE_LIMITS.maxDepth + 1)),
-    status: 400,
-    code: -32_600,
-    message: /deep/,
-  },
-  {
-    what: 'too many members',
-    send: body(`[${'{"a":1},'.repeat(MESSAGE_LIMITS.maxMembers)}{"a":1}]`),
-    status: 400,
-    code: -32_600,
-    message: /members/,
-  },
-  {
-    what: 'a lone surrogate',
-    send: (face) =>
-      face.raw(
-        bodyOf('tools/call', CALL).replace('"arguments":{}', String.raw`"arguments":{"a":["\ud800"]}`),
-        headersOf('tools/call', CALL),
-      ),
-    status: 400,
-    code: -32_600,
-    message: /params\.arguments\.a\[0\]: has a lone surrogate/,
-    id: 1,
-  },
-  {
-    what: 'a number beyond all doubles',
-    send: (face) =>
-      face.raw(
-        bodyOf('tools/call', CALL).replace('"arguments":{}', '"arguments":{"a":1e400}'),
-        headersOf('tools/call', CALL),
-      ),
-    status: 400,
-    code: -32_600,
-    message: /finite/,
-    id: 1,
-  },
-  {
-    what: 'a member named __proto__',
-    send: (face) =>
-      face.raw(
-        bodyOf('tools/call', CALL).replace('"arguments":{}', String.raw`"arguments":{"__pr\u006fto__":{}}`),
-        headersOf('tools/call', CALL),
-      ),
-    status: 400,
-    code: -32_600,
-    message: /forbidden name/,
-    id: 1,
-  },
-  {
-    what: 'no _meta',
-    send: body('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo"}}'),
-    status: 400,
-    code: -32_602,
-    message: /_meta is missing/,
-    id: 1,
-  },
-  { what: 'no version', send: meta(CAPABLE), status: 400, code: -32_602, message: /protocolVersion/, id: 1 },
-  {
-    what: 'no capabilities',
-    send: meta(VERSION),
-    status: 400,
-    code: -32_602,
-    message: /clientCapabilities/,
-    id: 1,
-  },
-  {
-    what: 'capabilities that are a list',
-    send: meta({ ...VERSION, [META.clientCapabilities]: [] }),
-    status: 400,
-    code: -32_602,
-    id: 1,
-  },
-  {
-    what: 'a progress token that is an object',
-    send: meta({ ...VERSION, ...CAPABLE, progressToken: {} }),
-    status: 400,
-    code: -32_602,
-    message: /progressToken/,
-    id: 1,
-  },
-  {
-    what: 'a version that nobody speaks',
-    send: (face) =>
-      face.raw(
-        JSON.stringify({
-          jsonrpc: '2.0',
-          id: 'a',
-          method: 'tools/list',
-          params: { _meta: { [META.protocolVersion]: '1900-01-01' } },
-        }),
-        { ...headersOf('tools/list'), 'mcp-protocol-version': '1900-01-01' },
-      ),
-    status: 400,
-    code: -32_022,
-    data: { supported: [MODERN, ...LEGACY], requested: '1900-01-01' },
-    id: 'a',
-  },
-  {
-    what: 'no MCP-Protocol-Version',
-    send: headers({ 'mcp-protocol-version': undefined }),
-    status: 400,
-    code: -32_020,
-    message: /MCP-Protocol-Version is missing/,
-    id: 1,
-  },
-  {
-    what: 'another MCP-Protocol-Version',
-    send: headers({ 'mcp-protocol-version': '2025-11-25' }),
-    status: 400,
-    code: -32_020,
-    message: /MCP-Protocol-Version differs/,
-    id: 1,
-  },
-  {
-    what: 'no Mcp-Method',
-    send: headers({ 'mcp-method': undefined }),
-    status: 400,
-    code: -32_020,
-    message: /Mcp-Method is missing/,
-    id: 1,
-  },
-  {
-    what: 'another Mcp-Method',
-    send: headers({ 'mcp-method': 'Tools/Call' }),
-    status: 400,
-    code: -32_020,
-    message: /Mcp-Method differs/,
-    id: 1,
-  },
-  {
-    what: 'Mcp-Method twice',
-    send: headers({ 'mcp-method': ['tools/call', 'tools/call'] }),
-    status: 400,
-    code: -32_020,
-    message: /Mcp-Method differs/,
-    id: 1,
-  },
-  {
-    what: 'no Mcp-Name',
-    send: headers({ 'mcp-name': undefined }),
-    status: 400,
-    code: -32_020,
-    message: /Mcp-Name is missing/,
-    id: 1,
-  },
-  {
-    what: 'another Mcp-Name',
-    send: headers({ 'mcp-name': 'work' }),
-    status: 400,
-    code: -32_020,
-    message: /Mcp-Name differs/,
-    id: 1,
-  },
-  {
-    what: 'Mcp-Name twice',
-    send: headers({ 'mcp-name': ['echo', 'work'] }),
-    status: 400,
-    code: -32_020,
-    id: 1,
-  },
-  {
-    what: 'another Mcp-Name in Base64',
-    send: headers({ 'mcp-name': base64('work') }),
-    status: 400,
-    code: -32_020,
-    message: /Mcp-Name differs/,
-    id: 1,
-  },
-  {
-    what: 'an Mcp-Name in broken Base64',
-    send: headers({ 'mcp-name': '=?base64?ZWNo!?=' }),
-    status: 400,
-    code: -32_020,
-    message: /characters/,
-    id: 1,
-  },
-  {
-    what: 'Mcp-Name of another task',
-    send: ask('tasks/get', { taskId: 'a' }, { capabilities: WITH_TASKS, headers: { 'mcp-name': 'b' } }),
-    status: 400,
-    code: -32_020,
-    id: 1,
-  },
-  {
-    what: 'an unknown method',
-    send: ask('resources/list'),
-    status: 404,
-    code: -32_601,
-    message: /resources\/list/,
-    id: 1,
-  },
-  {
-    what: 'tasks/list, which there is not',
-    send: ask('tasks/list', {}, { capabilities: WITH_TASKS }),
-    status: 404,
-    code: -32_601,
-    id: 1,
-  },
-  { what: 'a name of what every object has', send: ask('constructor'), status: 404, code: -32_601, id: 1 },
-];
+/** With something else in the place of the arguments. */
+const args =
+  (text: string): Send =>
+  (face) =>
+    face.raw(
+      bodyOf('tools/call', CALL).replace('"arguments":{}', `"arguments":${text}`),
+      headersOf('tools/call', CALL),
+    );
+const inTasks = (method: string, params: JsonObject): Send =>
+  ask(method, params, { capabilities: WITH_TASKS });
+const oldVersion: Send = (face) =>
+  face.raw(
+    JSON.stringify({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'tools/list',
+      params: { _meta: { [META.protocolVersion]: '1900-01-01' } },
+    }),
+    { ...headersOf('tools/list'), 'mcp-protocol-version': '1900-01-01' },
+  );
 
 const NEEDED = { requiredCapabilities: { extensions: { [TASKS]: {} } } };
+const FORMS = { requiredCapabilities: { elicitation: {} } };
+const UNKNOWN = { code: 'not_found' };
 
-const OF_A_METHOD: readonly Row[] = [
-  {
-    what: 'a tool that is not there',
-    send: ask('tools/call', { name: 'nothing' }),
-    status: 200,
-    code: -32_602,
-    message: /no tool nothing/,
-    id: 1,
-  },
-  {
-    what: 'a tool that only the other wire has',
-    send: ask('tools/call', { name: 'list_jobs' }),
-    status: 200,
-    code: -32_602,
-    id: 1,
-  },
-  {
-    what: 'no name',
-    send: ask('tools/call', {}),
-    status: 200,
-    code: -32_602,
-    message: /name must be a string/,
-    id: 1,
-  },
-  {
-    what: 'arguments that are a list',
-    send: ask('tools/call', { name: 'echo', arguments: [] }),
-    status: 200,
-    code: -32_602,
-    message: /arguments must be an object/,
-    id: 1,
-  },
-  {
-    what: 'arguments of null',
-    send: ask('tools/call', { name: 'echo', arguments: null }),
-    status: 200,
-    code: -32_602,
-    id: 1,
-  },
-  {
-    what: 'a cursor that is none',
-    send: ask('tools/list', { cursor: 'nothing' }),
-    status: 200,
-    code: -32_602,
-    message: /cursor/,
-    id: 1,
-  },
-  {
-    what: 'a cursor that is a number',
-    send: ask('tools/list', { cursor: 5 }),
-    status: 200,
-    code: -32_602,
-    message: /cursor must be a string/,
-    id: 1,
-  },
-  {
-    what: 'a tool for hosts with Tasks',
-    send: ask('tools/call', { name: 'tasks_only' }),
-    status: 400,
-    code: -32_021,
-    data: NEEDED,
-    id: 1,
-  },
-  {
-    what: 'tasks/get without the capability',
-    send: ask('tasks/get', { taskId: 'a' }),
-    status: 400,
-    code: -32_021,
-    data: NEEDED,
-    id: 1,
-  },
-  {
-    what: 'tasks/update without the capability',
-    send: ask('tasks/update', { taskId: 'a', inputResponses: {} }),
-    status: 400,
-    code: -32_021,
-    data: NEEDED,
-    id: 1,
-  },
-  {
-    what: 'tasks/cancel without the capability',
-    send: ask('tasks/cancel', { taskId: 'a' }),
-    status: 400,
-    code: -32_021,
-    data: NEEDED,
-    id: 1,
-  },
-  {
-    what: 'a subscription to tasks without the capability',
-    send: ask('subscriptions/listen', { notifications: { taskIds: [] } }),
-    status: 400,
-    code: -32_021,
-    data: NEEDED,
-    id: 1,
-  },
-  {
-    what: 'a tool that asks a host that cannot',
-    send: ask('tools/call', { name: 'asking' }),
-    status: 400,
-    code: -32_021,
-    data: { requiredCapabilities: { elicitation: {} } },
-    id: 1,
-  },
-  {
-    what: 'a tool that asks a host that can only open pages',
-    send: ask('tools/call', { name: 'asking' }, { capabilities: { elicitation: { url: {} } } }),
-    status: 400,
-    code: -32_021,
-    id: 1,
-  },
-  {
-    what: 'answers that are a list',
-    send: ask('tools/call', { name: 'asking', inputResponses: [] }, { capabilities: WITH_FORMS }),
-    status: 200,
-    code: -32_602,
-    id: 1,
-  },
-  {
-    what: 'an answer without action',
-    send: ask('tools/call', { name: 'asking', inputResponses: { sure: {} } }, { capabilities: WITH_FORMS }),
-    status: 200,
-    code: -32_602,
-    message: /sure/,
-    id: 1,
-  },
-  {
-    what: 'an unknown task',
-    send: ask('tasks/get', { taskId: 'job_x' }, { capabilities: WITH_TASKS }),
-    status: 200,
-    code: -32_602,
-    data: { code: 'not_found' },
-    id: 1,
-  },
-  {
-    what: 'a task without id',
-    send: ask('tasks/get', {}, { capabilities: WITH_TASKS }),
-    status: 200,
-    code: -32_602,
-    message: /taskId/,
-    id: 1,
-  },
-  {
-    what: 'a task with too long an id',
-    send: ask('tasks/get', { taskId: 'x'.repeat(129) }, { capabilities: WITH_TASKS }),
-    status: 200,
-    code: -32_602,
-    id: 1,
-  },
-  {
-    what: 'an update without answers',
-    send: ask('tasks/update', { taskId: 'job_x' }, { capabilities: WITH_TASKS }),
-    status: 200,
-    code: -32_602,
-    message: /inputResponses/,
-    id: 1,
-  },
-  {
-    what: 'a subscription to too many tasks',
-    send: ask(
-      'subscriptions/listen',
-      { notifications: { taskIds: Array.from({ length: 101 }, (_, i) => `job_${i}`) } },
-      { capabilities: WITH_TASKS },
-    ),
-    status: 200,
-    code: -32_602,
-    message: /at most 100/,
-    id: 1,
-  },
-  {
-    what: 'a subscription to tasks that are numbers',
-    send: ask('subscriptions/listen', { notifications: { taskIds: [1] } }, { capabilities: WITH_TASKS }),
-    status: 200,
-    code: -32_602,
-    id: 1,
-  },
-  {
-    what: 'poll_job without job_id',
-    send: ask('tools/call', { name: 'poll_job' }),
-    status: 200,
-    code: -32_602,
-    message: /job_id/,
-    id: 1,
-  },
-  {
-    what: 'poll_job that waits too long',
-    send: ask('tools/call', { name: 'poll_job', arguments: { job_id: 'a', wait_ms: 30_001 } }),
-    status: 200,
-    code: -32_602,
-    message: /wait_ms/,
-    id: 1,
-  },
-  {
-    what: 'poll_job of an unknown job',
-    send: ask('tools/call', { name: 'poll_job', arguments: { job_id: 'a' } }),
-    status: 200,
-    code: -32_602,
-    data: { code: 'not_found' },
-    id: 1,
-  },
+/** What is sent, and the message of the error, or its data. */
+type Row = readonly [what: string, send: Send, expected?: RegExp | object];
+
+/** Of messages that show no id that could be echoed. */
+const WITHOUT_ID: readonly (readonly [code: number, rows: readonly Row[]])[] = [
+  [
+    -32_700,
+    [
+      ['no JSON', body('{"jsonrpc"'), /not JSON/],
+      ['an empty body', body(''), /not JSON/],
+      ['no UTF-8', body(Buffer.from([0x22, 0xff, 0x22])), /UTF-8/],
+    ],
+  ],
+  [
+    -32_600,
+    [
+      ['a batch', body('[]'), /batches/],
+      ['a text', body('"hello"')],
+      ['an id of null', body('{"jsonrpc":"2.0","id":null,"method":"a"}'), /null/],
+      ['an id that is an object', body('{"jsonrpc":"2.0","id":{},"method":"a"}'), /string or an integer/],
+      ['JSON nested too deep', body('['.repeat(MESSAGE_LIMITS.maxDepth + 1)), /deep/],
+      ['too many members', body(`[${'{"a":1},'.repeat(MESSAGE_LIMITS.maxMembers)}{"a":1}]`), /members/],
+    ],
+  ],
 ];
 
-describe.each([
-  ['before a method runs', BEFORE_A_METHOD],
-  ['of a method', OF_A_METHOD],
-])('refused %s', (_when, rows) => {
-  test.each(rows)('$what: $code, HTTP $status', async ({ send, status, code, message, data, id }) => {
-    const face = await startFace({ tools: TOOLS });
-    const answer = await send(face);
-    expect({ status: answer.status, code: answer.message.error.code, id: answer.message.id }).toEqual({
-      status,
-      code,
-      id,
-    });
-    expect(answer.headers['content-type']).toBe('application/json');
-    if (message !== undefined) expect(answer.message.error.message).toMatch(message);
-    if (data !== undefined) expect(answer.message.error.data).toEqual(data);
-    expect(face.peer.log.complaints).toEqual([]);
+const TABLE: readonly (readonly [status: number, code: number, rows: readonly Row[]])[] = [
+  [
+    400,
+    -32_600,
+    [
+      ['another version of JSON-RPC', body('{"jsonrpc":"1.0","id":1,"method":"a"}'), /JSON-RPC 2.0/],
+      ['a response', body('{"jsonrpc":"2.0","id":1,"result":{}}'), /responses/],
+      ['params that are a list', body('{"jsonrpc":"2.0","id":1,"method":"a","params":[]}'), /params/],
+      [
+        'a lone surrogate',
+        args(String.raw`{"a":["\ud800"]}`),
+        /params\.arguments\.a\[0\]: has a lone surrogate/,
+      ],
+      ['a number beyond all doubles', args('{"a":1e400}'), /params\.arguments\.a: is not a finite number/],
+      ['a member named __proto__', args(String.raw`{"__pr\u006fto__":{}}`), /forbidden name/],
+    ],
+  ],
+  [
+    400,
+    -32_602,
+    [
+      ['no _meta', body('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo"}}'), /_meta/],
+      ['no version', meta(CAPABLE), /protocolVersion/],
+      ['no capabilities', meta(VERSION), /clientCapabilities/],
+      ['capabilities that are a list', meta({ ...VERSION, [META.clientCapabilities]: [] })],
+      [
+        'a progress token that is an object',
+        meta({ ...VERSION, ...CAPABLE, progressToken: {} }),
+        /progressToken/,
+      ],
+    ],
+  ],
+  [
+    400,
+    -32_022,
+    [
+      [
+        'a version that nobody speaks',
+        oldVersion,
+        { supported: [MODERN, ...LEGACY], requested: '1900-01-01' },
+      ],
+    ],
+  ],
+  [
+    400,
+    -32_020,
+    [
+      [
+        'no MCP-Protocol-Version',
+        headers({ 'mcp-protocol-version': undefined }),
+        /Protocol-Version is missing/,
+      ],
+      ['another MCP-Protocol-Version', headers({ 'mcp-protocol-version': '2025-11-25' }), /Version differs/],
+      ['no Mcp-Method', headers({ 'mcp-method': undefined }), /Mcp-Method is missing/],
+      ['another Mcp-Method', headers({ 'mcp-method': 'Tools/Call' }), /Mcp-Method differs/],
+      ['Mcp-Method twice', headers({ 'mcp-method': ['tools/call', 'tools/call'] }), /Mcp-Method differs/],
+      ['no Mcp-Name', headers({ 'mcp-name': undefined }), /Mcp-Name is missing/],
+      ['another Mcp-Name', headers({ 'mcp-name': 'work' }), /Mcp-Name differs/],
+      ['Mcp-Name twice', headers({ 'mcp-name': ['echo', 'work'] }), /Mcp-Name differs/],
+      ['another Mcp-Name in Base64', headers({ 'mcp-name': base64('work') }), /Mcp-Name differs/],
+      ['an Mcp-Name in broken Base64', headers({ 'mcp-name': '=?base64?ZWNo!?=' }), /characters/],
+      [
+        'Mcp-Name of another task',
+        ask('tasks/get', { taskId: 'a' }, { headers: { 'mcp-name': 'b' } }),
+        /Name/,
+      ],
+    ],
+  ],
+  [
+    404,
+    -32_601,
+    [
+      ['an unknown method', ask('resources/list'), /resources\/list/],
+      ['tasks/list, which there is not', inTasks('tasks/list', {})],
+      ['a name of what every object has', ask('constructor')],
+    ],
+  ],
+  [
+    400,
+    -32_021,
+    [
+      ['a tool for hosts with Tasks', ask('tools/call', { name: 'tasks_only' }), NEEDED],
+      ['tasks/get without the capability', ask('tasks/get', { taskId: 'a' }), NEEDED],
+      ['tasks/update without it', ask('tasks/update', { taskId: 'a', inputResponses: {} }), NEEDED],
+      ['tasks/cancel without it', ask('tasks/cancel', { taskId: 'a' }), NEEDED],
+      ['a subscription to tasks', ask('subscriptions/listen', { notifications: { taskIds: [] } }), NEEDED],
+      ['a tool that asks a host that cannot', ask('tools/call', { name: 'asking' }), FORMS],
+      [
+        'a tool that asks a host that can only open pages',
+        ask('tools/call', { name: 'asking' }, { capabilities: { elicitation: { url: {} } } }),
+        FORMS,
+      ],
+    ],
+  ],
+  [
+    200,
+    -32_602,
+    [
+      ['a tool that is not there', ask('tools/call', { name: 'nothing' }), /no tool nothing/],
+      ['a tool that only the other wire has', ask('tools/call', { name: 'list_jobs' }), /no tool/],
+      ['no name', ask('tools/call', {}), /name must be a string/],
+      ['arguments that are a list', args('[]'), /arguments must be an object/],
+      ['arguments of null', args('null'), /arguments must be an object/],
+      ['a cursor that is none', ask('tools/list', { cursor: 'nothing' }), /cursor/],
+      ['a cursor that is a number', ask('tools/list', { cursor: 5 }), /cursor must be a string/],
+      [
+        'answers that are a list',
+        ask('tools/call', { name: 'asking', inputResponses: [] }, { capabilities: WITH_FORMS }),
+        /inputResponses/,
+      ],
+      [
+        'an answer without action',
+        ask('tools/call', { name: 'asking', inputResponses: { sure: {} } }, { capabilities: WITH_FORMS }),
+        /sure/,
+      ],
+      ['an unknown task', inTasks('tasks/get', { taskId: 'job_x' }), UNKNOWN],
+      ['an unknown task to cancel', inTasks('tasks/cancel', { taskId: 'job_x' }), UNKNOWN],
+      [
+        'an unknown task to answer',
+        inTasks('tasks/update', { taskId: 'job_x', inputResponses: {} }),
+        UNKNOWN,
+      ],
+      ['a task without id', inTasks('tasks/get', {}), /taskId/],
+      ['a task with too long an id', inTasks('tasks/get', { taskId: 'x'.repeat(129) }), /taskId/],
+      ['an update without answers', inTasks('tasks/update', { taskId: 'job_x' }), /inputResponses/],
+      [
+        'a subscription to too many tasks',
+        inTasks('subscriptions/listen', {
+          notifications: { taskIds: Array.from({ length: 101 }, (_, i) => `job_${i}`) },
+        }),
+        /at most 100/,
+      ],
+      [
+        'a subscription to numbers',
+        inTasks('subscriptions/listen', { notifications: { taskIds: [1] } }),
+        /strings/,
+      ],
+    ],
+  ],
+];
+
+async function assertRefused([, send, expected]: Row, status: number, code: number, id?: number) {
+  const face = await startFace({ tools: TOOLS });
+  const answer = await send(face);
+  const { error } = answer.message;
+  expect([answer.status, error.code, answer.message.id]).toEqual([status, code, id]);
+  expect(answer.headers['content-type']).toBe('application/json');
+  if (expected instanceof RegExp) expect(error.message).toMatch(expected);
+  else if (expected !== undefined) expect(error.data).toEqual(expected);
+  // None of these is a mistake of ours.
+  expect(face.peer.log.complaints).toEqual([]);
+}
+
+describe.each(WITHOUT_ID)('%i, HTTP 400, without id', (code, rows) => {
+  test.each(rows.map((row) => [row[0], row] as const))('%s', async (_what, row) => {
+    await assertRefused(row, 400, code);
+  });
+});
+
+describe.each(TABLE)('HTTP %i, %i', (status, code, rows) => {
+  test.each(rows.map((row) => [row[0], row] as const))('%s', async (_what, row) => {
+    await assertRefused(row, status, code, 1);
   });
 });
 
@@ -692,11 +419,29 @@ describe('who calls', () => {
     expect(answer.message.error.message).toContain('waybill clients token');
   });
 
-  test.each(['Bearer x', 'Bearer ', 'Basic eDp5', 'Bearer a b'])('%s: 401', async (authorization) => {
+  test.each([
+    ['Bearer x', 'Bearer realm="waybill", error="invalid_token"'],
+    // No token at all: what to send is told.
+    ['Bearer ', 'Bearer realm="waybill"'],
+    ['Basic eDp5', 'Bearer realm="waybill"'],
+    ['Bearer a b', 'Bearer realm="waybill"'],
+  ])('%s: 401', async (authorization, challenge) => {
     const face = await startFace({ tools: TOOLS, mcp: { anonymous: 'agent-a' } });
     const answer = await face.ask('tools/list', {}, { token: null, headers: { authorization } });
     expect(answer.status).toBe(401);
-    expect(answer.headers['www-authenticate']).toMatch(/error="invalid_token"/);
+    expect(answer.headers['www-authenticate']).toBe(challenge);
+  });
+
+  test.each([
+    ['poll_job without job_id', {}, /job_id/],
+    ['poll_job that waits too long', { job_id: 'a', wait_ms: 30_001 }, /wait_ms/],
+    ['poll_job of an unknown job', { job_id: 'a' }, /you have no such job/],
+  ])('%s is a result that the model can read', async (_what, args, words) => {
+    const face = await startFace({ tools: TOOLS });
+    const { status, message } = await face.ask('tools/call', { name: 'poll_job', arguments: args });
+    expect(status).toBe(200);
+    expect(message.result.isError).toBe(true);
+    expect(message.result.content[0].text).toMatch(words);
   });
 
   test('two tokens, one of them good: 401', async () => {
@@ -817,6 +562,8 @@ describe('what server, policy and tools refuse', () => {
     ['an object with a message', { message: 'secret-42', code: -32_000 }],
   ])('a tool that throws %s: an opaque id, and the detail in the log only', async (_what, thrown) => {
     const fails = anyTool('fails', () => {
+      // What authors throw is not always an Error.
+      // oxlint-disable-next-line typescript/only-throw-error
       throw thrown;
     });
     const face = await startFace({ tools: [fails] });

@@ -107,7 +107,7 @@ describe.each(HOSTS)('a host without Tasks, %s', (_era, call) => {
     const { result } = (await call(face, 'asks')).message;
     const { job_id: id, questions } = result.structuredContent;
     expect(questions).toEqual({ who: question });
-    expect(result.content[0].text).toMatch(/who: Which\?.*answer_job/);
+    expect(result.content[0].text).toMatch(/answer_job.*\nwho: Which\? .*"name":\{"type":"string"\}/);
     const answers = { who: { action: 'accept', content: { name: 'Ada' } } };
     const answered = (await call(face, 'answer_job', { job_id: id, answers })).message.result;
     expect(answered.structuredContent).not.toHaveProperty('questions');
@@ -128,10 +128,8 @@ describe.each(HOSTS)('a host without Tasks, %s', (_era, call) => {
     };
     for (const name of ['poll_job', 'cancel_job', 'answer_job']) {
       const args = { job_id: id, ...(name === 'answer_job' && { answers: {} }) };
-      expect((await call(other, name, args)).message.error).toMatchObject({
-        code: -32_602,
-        message: 'you have no such job',
-      });
+      const { result } = (await call(other, name, args)).message;
+      expect(result).toMatchObject({ isError: true, content: [{ text: 'not_found: you have no such job' }] });
     }
   });
 
@@ -198,7 +196,7 @@ describe('a tool that hosts must drive as a task', () => {
       output: z.looseObject({}),
       job: true,
       taskSupport: 'required',
-      run: (_args, context) => tool.run({} as never, context) as Promise<object>,
+      run: (_args, context) => tool.run({} as never, context) as Promise<Record<string, unknown>>,
     });
     const face = await startFace({ tools: [required], mcp: { waitMs: 3_600_000 } });
     const { message } = await face.older({
@@ -238,12 +236,13 @@ describe('waiting for a job', () => {
       waits.push(wait?.ms ?? -1);
       return waits.length < 4 ? VIEW : { ...VIEW, state: 'succeeded', result: {} };
     });
-    const report = vi.fn();
+    const report = vi.fn<(progress: Progress) => void>();
     const { signal } = new AbortController();
     const job = await waitForJob(backend, VIEW, { ms: 60_000, signal, report });
     expect(job.state).toBe('succeeded');
     expect(waits).toEqual([1, 1, 1, 1].map(() => MCP_LIMITS.heartbeatMs));
-    expect(report.mock.calls).toEqual(Array.from({ length: 4 }, () => [{ completed: 0 }]));
+    // What has ended tells its result.
+    expect(report.mock.calls).toEqual(Array.from({ length: 3 }, () => [{ completed: 0 }]));
   });
 
   test.each(['busy', 'rate_limited', 'internal', 'forbidden'] as const)(
@@ -259,6 +258,18 @@ describe('waiting for a job', () => {
     const backend = backendOf(() => Promise.reject(new ProtocolError('not_found', 'x')));
     const { signal } = new AbortController();
     await expect(waitForJob(backend, VIEW, { ms: 60_000, signal, report: () => {} })).rejects.toThrow('x');
+  });
+
+  test('says what it has seen, so that no change in between is waited past', async () => {
+    const seen: unknown[] = [];
+    const backend = backendOf(async (_id, wait) => {
+      seen.push(wait?.after);
+      const revision = seen.length;
+      return revision < 3 ? { ...VIEW, revision } : { ...VIEW, state: 'succeeded', result: {} };
+    });
+    const { signal } = new AbortController();
+    await waitForJob(backend, { ...VIEW, revision: 0 }, { ms: 60_000, signal, report: () => {} });
+    expect(seen).toEqual([0, 1, 2]);
   });
 
   test('looks at nothing when there is no time, or nobody left', async () => {

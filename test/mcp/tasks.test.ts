@@ -5,7 +5,7 @@ import { META } from '../../src/mcp/protocol.ts';
 import type { Progress, ToolContext } from '../../src/tools/index.ts';
 import type { JsonObject } from '../../src/wire/index.ts';
 import { aborted, gate } from '../support/gate.ts';
-import { anyTool, jobTool } from '../support/server.ts';
+import { anyTool, jobIdOf, jobTool } from '../support/server.ts';
 import { type Face, type Message, startFace, WITH_TASKS } from './face.ts';
 
 const capabilities = WITH_TASKS;
@@ -290,7 +290,7 @@ describe('the two wires', () => {
   test('a job of the signed wire is a task', async () => {
     const face = await startFace({ tools: [jobTool('work', (args) => args)] });
     const { result } = await face.peer.call('work', { a: 1 }, now());
-    expect((await ended(face, String(result?.['job_id']))).result.structuredContent).toEqual({ a: 1 });
+    expect((await ended(face, jobIdOf(result))).result.structuredContent).toEqual({ a: 1 });
   });
 
   test('a task is a job of the signed wire', async () => {
@@ -333,7 +333,7 @@ describe('subscriptions/listen', () => {
     });
     const now = await stream.next();
     expect(now).toMatchObject({ method: 'notifications/tasks', params: { taskId, status: 'working' } });
-    expect(now.params._meta).toEqual({ [META.subscriptionId]: 'sub-1' });
+    expect(now.params['_meta']).toEqual({ [META.subscriptionId]: 'sub-1' });
     other.stay.open();
     for (const completed of [1, 2]) {
       progress({ completed });
@@ -341,7 +341,7 @@ describe('subscriptions/listen', () => {
     }
     stay.open();
     const last = await stream.next();
-    const { resultType: _resultType, _meta, ...task } = await get(face, taskId);
+    const { resultType: _resultType, ...task } = await get(face, taskId);
     expect(last.params).toEqual({ ...task, _meta: { [META.subscriptionId]: 'sub-1' } });
     stream.leave();
   });

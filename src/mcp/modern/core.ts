@@ -82,10 +82,6 @@ function metaText(serverInfo: Implementation): string {
   return text;
 }
 
-export function isModernMethod(method: string): boolean {
-  return METHODS.has(method);
-}
-
 function discover(): JsonObject {
   return {
     resultType: 'complete',

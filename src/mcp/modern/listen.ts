@@ -91,14 +91,18 @@ async function follow(
     if (text !== told) tell(task);
     told = text;
     if (isTerminal(job.state)) return;
-    job = await patiently(isOver, signal, next(backend, job.id, signal));
+    job = await patiently(isOver, signal, next(backend, job, signal));
   }
 }
 
-function next(backend: Backend, id: string, signal: AbortSignal): () => Promise<JobView | null> {
+function next(
+  backend: Backend,
+  { id, revision: after }: JobView,
+  signal: AbortSignal,
+): () => Promise<JobView | null> {
   return async () => {
     try {
-      return await backend.job(id, { ms: SERVER_LIMITS.maxWaitMs, signal });
+      return await backend.job(id, { ms: SERVER_LIMITS.maxWaitMs, signal, after });
     } catch (error) {
       // It was forgotten.
       if (error instanceof ProtocolError && error.code === 'not_found') return null;

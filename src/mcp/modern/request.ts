@@ -53,7 +53,7 @@ function missing(name: string): RpcError {
   return new RpcError('invalidMeta', `params._meta["${name}"] is missing`);
 }
 
-export function unsupported(requested: string): RpcError {
+function unsupported(requested: string): RpcError {
   return new RpcError('unsupportedVersion', `this server does not speak ${requested}`, {
     supported: [MODERN, ...LEGACY],
     requested,

@@ -1,4 +1,5 @@
 import { MCP_LIMITS } from '../../limits.ts';
+import { isTerminal } from '../../store/record-store.ts';
 import type { Questions } from '../../tools/index.ts';
 import { isObject, type JsonObject } from '../../wire/json.ts';
 import type { Backend, JobView, ToolInfo } from '../backend.ts';
@@ -18,7 +19,9 @@ export function createTaskResult(job: JobView): JsonObject {
 
 /** The members that a task has whatever its status (Tasks, “Task”). */
 function taskOf(job: JobView, status: string): JsonObject {
-  const message = job.error ?? (job.progress === null ? null : progressText(job.progress));
+  // How far it was is no news of a task that has ended.
+  const progress = isTerminal(job.state) ? null : job.progress;
+  const message = job.error ?? (progress === null ? null : progressText(progress));
   return {
     taskId: job.id,
     status,
