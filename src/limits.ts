@@ -180,6 +180,8 @@ export const HTTP_LIMITS = {
   keepAliveTimeoutMs: 65_000,
   // A comment on a stream of events that is silent: below the idle time-out of common proxies.
   streamAliveMs: 15_000,
+  // A peer that takes nothing of such a stream for this long is let go: a link that is alive takes something.
+  streamStallMs: 60_000,
   // Our messages need a handful of headers.
   maxHeaderBytes: 8_192,
   maxHeaders: 64,
@@ -227,12 +229,16 @@ export const MCP_LIMITS = {
   // Tools on one page of tools/list, and what they may weigh together: hosts read a page as one message.
   pageSize: 100,
   pageBytes: 524_288,
+  // An answer against a message of ours: a result stands in it twice, as data and as text with its escapes.
+  answerFactor: 4,
   // How long a host may keep the list; tools change only with a restart.
   listTtlMs: 60_000,
   // When to ask for a task again: often enough for a person who watches.
   pollIntervalMs: 1_000,
   // Open subscriptions of all clients: each holds a connection.
   maxSubscriptions: 1_000,
+  // Of one client: a host has one for each of its windows.
+  maxOwnSubscriptions: 20,
   // Tasks that one subscription follows: each is a wait on its record.
   maxSubscribedTasks: 100,
 } as const;

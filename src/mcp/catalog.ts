@@ -69,7 +69,18 @@ function pagesOf(
   return pages.set(cursor, { tools });
 }
 
-function rulesOf({ name, inputSchema }: ToolInfo): readonly HeaderRule[] {
+/** None for a remote server's tool whose marks are wrong: there are no headers on the way to it. */
+function rulesOf(tool: ToolInfo): readonly HeaderRule[] {
+  try {
+    return checkedRules(tool);
+  } catch (error) {
+    if (error instanceof TypeError) return [];
+    throw error;
+  }
+}
+
+/** @throws TypeError for a tool that cannot be listed, because of the headers that it wants */
+export function checkedRules({ name, inputSchema }: ToolInfo): readonly HeaderRule[] {
   try {
     return headerRules(inputSchema);
   } catch (error) {

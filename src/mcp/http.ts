@@ -29,6 +29,7 @@ import {
   RpcError,
   type RpcId,
   type RpcMessage,
+  sendable,
 } from './rpc.ts';
 
 const JSON_HEADERS = { 'content-type': 'application/json', 'cache-control': 'no-store' } as const;
@@ -74,7 +75,7 @@ export function mcpRoute(server: Server, options: McpOptions = {}): Route {
     if (request.body === null) return refusal(413, tooLarge);
     let id: RpcId | null = null;
     try {
-      const value = parseMessage(request.body);
+      const value = parseMessage(request.body, calls.messageLimits);
       id = idOf(value);
       const message = asRpcMessage(value);
       const face = isForUs(message, request) ? faces.modern : faces.older;
@@ -129,7 +130,7 @@ function createFaces(options: FaceOptions): {
       const { id } = message;
       const work: Work = async (notify) => {
         const exchange = new HttpExchange(options, request, backend, notify, null);
-        return { status: 200, body: JSON.stringify(await face.answer(message, exchange)) };
+        return { status: 200, body: sendable(JSON.stringify(await face.answer(message, exchange))) };
       };
       return respond(work, streams, (error) => errorAnswer(id, error, options.log));
     },

@@ -7,7 +7,7 @@ import { isTerminal, type JobRecord } from '../store/record-store.ts';
 import type { Progress, Tool } from '../tools/index.ts';
 import type { JsonObject } from '../wire/json.ts';
 import type { Backend, JobView, ToolInfo } from './backend.ts';
-import { catalogOf } from './catalog.ts';
+import { checkedRules } from './catalog.ts';
 
 /**
  * The tools and jobs of this very server, for the client who calls.
@@ -21,7 +21,7 @@ export function localBackends(calls: Calls, serverId: string): (client: KnownCli
   const byName = new Map(own.map((tool) => [tool.name, tool]));
   const listed = Promise.resolve(tools);
   // A tool that cannot be listed is told of before anything is served.
-  catalogOf(tools);
+  for (const tool of tools) checkedRules(tool);
 
   const viewOf = (job: JobRecord) => toView(job, byName.get(job.tool));
 

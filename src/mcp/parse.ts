@@ -1,4 +1,4 @@
-import { MESSAGE_LIMITS } from '../limits.ts';
+import { MESSAGE_LIMITS, type MessageLimits } from '../limits.ts';
 import { scan } from '../wire/scan.ts';
 import { RpcError } from './rpc.ts';
 
@@ -9,7 +9,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
  *
  * @throws RpcError `parseError`, `invalidRequest`
  */
-export function parseMessage(bytes: Uint8Array): unknown {
+export function parseMessage(bytes: Uint8Array, limits: MessageLimits = MESSAGE_LIMITS): unknown {
   let text: string;
   try {
     text = utf8.decode(bytes);
@@ -17,7 +17,7 @@ export function parseMessage(bytes: Uint8Array): unknown {
     throw new RpcError('parseError', 'the message is not UTF-8');
   }
   try {
-    scan(text, MESSAGE_LIMITS);
+    scan(text, limits);
   } catch (error) {
     throw new RpcError('invalidRequest', error instanceof Error ? error.message : 'the message is too deep');
   }

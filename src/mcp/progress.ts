@@ -16,7 +16,7 @@ function progressReporter(token: string | number, send: (params: JsonObject) => 
   return ({ completed, total, message }) => {
     const next: number = last === null ? completed : Math.max(completed, above(last));
     // A direct tool's own numbers: JSON has no word for some of them.
-    if (!Number.isFinite(next)) return;
+    if (!Number.isFinite(completed) || !Number.isFinite(next)) return;
     last = next;
     send({
       progressToken: token,

@@ -1,4 +1,5 @@
 import { ClientError, type Code, factsOf, type ProtocolError } from '../errors/index.ts';
+import { MCP_LIMITS, MESSAGE_LIMITS } from '../limits.ts';
 import { knownError } from '../server/known-error.ts';
 import type { Logger } from '../tools/index.ts';
 import { CanonicalJsonError } from '../wire/canonical-json.ts';
@@ -115,6 +116,13 @@ export function idOf(value: unknown): RpcId | null {
 
 export function asRpcId(id: unknown): RpcId | null {
   return typeof id === 'string' || typeof id === 'number' ? id : null;
+}
+
+/** @throws RpcError `internal` for an answer that is larger than hosts can be asked to read */
+export function sendable(text: string): string {
+  const maxChars = MCP_LIMITS.answerFactor * MESSAGE_LIMITS.maxMessageBytes;
+  if (text.length <= maxChars) return text;
+  throw new RpcError('internal', `the result makes an answer of ${text.length} characters`);
 }
 
 /** A response from the text of its result. */

@@ -45,7 +45,7 @@ export async function serveMcpStdio(backend: Backend, options: McpStdioOptions):
   const { input, output, log, draining = new AbortController().signal } = options;
   const out = createHostOutput(output);
   const pending = new Set<Promise<void>>();
-  const host = createHost(backend, { ...options, draining }, out);
+  const host = createHost({ ...options, backend, draining }, out);
   for await (const line of readLines(input, MESSAGE_LIMITS.maxMessageBytes)) {
     if (out.gone) break;
     const taken = host.take(line).finally(() => pending.delete(taken));
@@ -54,23 +54,26 @@ export async function serveMcpStdio(backend: Backend, options: McpStdioOptions):
     if (pending.size >= STDIO_LIMITS.maxCallsInFlight) await Promise.race(pending);
     await out.read();
   }
+  await host.ready();
   await within(STDIO_LIMITS.lastAnswersMs, Promise.all(pending));
   await host.leave();
   await Promise.all(pending);
   log.debug({}, 'the host has closed the connection');
 }
 
-/** The host at the other end: what it sends is taken line by line. */
-function createHost(
-  backend: Backend,
-  { waitMs, log, draining }: Pick<McpStdioOptions, 'waitMs' | 'log'> & { readonly draining: AbortSignal },
-  output: HostOutput,
-) {
-  const { answer: write, notify: tell } = output;
-  const running = new Map<RpcId, AbortController>();
-  const serverInfo = { name: backend.name, version: packageVersion() };
+interface HostContext extends Pick<McpStdioOptions, 'waitMs' | 'log'> {
+  readonly backend: Backend;
+  readonly draining: AbortSignal;
+}
 
-  function exchangeFor(signal: AbortSignal, token: ModernRequest['progressToken'] = null): Exchange {
+type ExchangeFor = (signal: AbortSignal, token: ModernRequest['progressToken']) => Exchange;
+
+function createExchanges(
+  { backend, waitMs, log, draining }: HostContext,
+  { notify: tell }: HostOutput,
+): ExchangeFor {
+  const serverInfo = { name: backend.name, version: packageVersion() };
+  return (signal, token) => {
     const notify: Exchange['notify'] = (method, params) => {
       if (!signal.aborted) tell(method, params);
     };
@@ -88,18 +91,27 @@ function createHost(
       // There are no headers here.
       checkArguments() {},
     };
-  }
+  };
+}
+
+/** The host at the other end: what it sends is taken line by line. */
+function createHost(context: HostContext, output: HostOutput) {
+  const { log, draining } = context;
+  const { answer: write } = output;
+  const running = new Map<RpcId, AbortController>();
+  const exchangeFor = createExchanges(context, output);
 
   /** One that was cancelled gets no answer. */
   async function answer(id: RpcId, message: RpcMessage): Promise<void> {
     const controller = new AbortController();
+    const { signal } = controller;
     running.set(id, controller);
     try {
       const request = readRequest(id, message);
-      const result = await answerModern(request, exchangeFor(controller.signal, request.progressToken));
-      if (!controller.signal.aborted) write(answerText(id, result));
+      const result = await answerModern(request, exchangeFor(signal, request.progressToken));
+      if (!signal.aborted) write(answerText(id, result));
     } catch (error) {
-      if (!controller.signal.aborted) write(errorText(id, asRpcError(error, log)));
+      if (!signal.aborted) write(errorText(id, asRpcError(error, log)));
     } finally {
       if (running.get(id) === controller) running.delete(id);
       // What the tool still tells of comes too late.
@@ -107,7 +119,7 @@ function createHost(
     }
   }
 
-  const older = createOlder(() => exchangeFor(draining), output);
+  const older = createOlder(() => exchangeFor(draining, null), output);
 
   function cancel({ requestId }: JsonObject): boolean {
     const controller = running.get(asRpcId(requestId) ?? '');
@@ -123,7 +135,7 @@ function createHost(
         if ('tooLong' in line) throw new RpcError('invalidRequest', TOO_LONG);
         const value = parseMessage(line.bytes);
         id = idOf(value);
-        // Answers to what the SDK asks are its own: nothing of ours asks over this wire.
+        // An answer to what the SDK asked.
         if (isObject(value) && !('method' in value)) return await older.pass(value, null);
         const message = asRpcMessage(value);
         if (message.id !== null && isModern(message)) return await answer(message.id, message);
@@ -135,10 +147,12 @@ function createHost(
         write(errorText(id, asRpcError(error, log)));
       }
     },
+    /** Resolves when what was said has been heard: to load the SDK takes longer than most answers. */
+    ready: older.ready,
     /** The host has gone: nobody waits for what still runs. */
-    async leave(): Promise<void> {
+    leave(): Promise<void> {
       for (const controller of running.values()) controller.abort();
-      await older.close();
+      return older.close();
     },
   };
 }
@@ -177,6 +191,9 @@ function createOlder(exchange: () => Exchange, { answer: write, notify: tell }: 
         throw error;
       }
       await done;
+    },
+    async ready(): Promise<void> {
+      await opened?.catch(() => null);
     },
     async close(): Promise<void> {
       // Without the SDK it was never open.

@@ -18,7 +18,10 @@ export function failureResult(text: string): CallToolResult {
 
 /** What a tool returned: its blocks as they are, or its data as structure and, for older hosts, as text. */
 export function resultOf(tool: Pick<ToolInfo, 'outputSchema'>, result: JsonObject): CallToolResult {
-  if (isContentOutput(tool.outputSchema)) return result;
+  const { content, structuredContent } = result;
+  // Of a remote server nothing else was checked: what stands beside the two could pass for a member of the answer.
+  if (isContentOutput(tool.outputSchema) && Array.isArray(content))
+    return { content, ...(structuredContent !== undefined && { structuredContent }) };
   return { content: [{ type: 'text', text: JSON.stringify(result) }], structuredContent: result };
 }
 

@@ -1,3 +1,4 @@
+import type { MessageLimits } from '../limits.ts';
 import type { JobRecord, Outcome } from '../store/index.ts';
 import { type Answers, type Logger, NONE } from '../tools/index.ts';
 import { checkCarried, type JsonObject } from '../wire/index.ts';
@@ -31,6 +32,8 @@ export interface Calls {
   /** Aborts when the server starts to drain. */
   readonly draining: AbortSignal;
   readonly log: Logger;
+  /** What a message of another wire should keep to as well. */
+  readonly messageLimits: MessageLimits;
   /** The client that a bearer token belongs to; takes the same time for every token that is wrong. */
   clientOf(token: string): KnownClient | null;
   /** A client that the operator vouches for. */
@@ -88,6 +91,7 @@ export function createCalls(context: CallsContext): Calls {
     registry,
     draining,
     log,
+    messageLimits: context.messageLimits,
     clientNamed,
     clientOf(token) {
       const id = keyRing.findByToken(token);

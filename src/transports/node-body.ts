@@ -23,7 +23,7 @@ export function receive(
 ): void {
   const declared = Number(headerOf(request, 'content-length'));
   if (declared > maxBytes) return take(null);
-  const chunks: Buffer[] = [];
+  const pieces: Pieces = { joined: [], loose: [] };
   let length = 0;
   const held = holdBytes(calls, request);
   request.on('data', (chunk: Buffer) => {
@@ -33,15 +33,33 @@ export function receive(
       held.release();
       return take(null);
     }
-    chunks.push(chunk);
+    hold(pieces, chunk);
     // Most bodies come whole, and are not held.
     if (length !== declared && !held.add(chunk.length)) turnAway(request, response);
     return undefined;
   });
-  request.on('end', () => {
-    const [only] = chunks;
-    take(chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks));
-  });
+  request.on('end', () => take(whole(pieces)));
+}
+
+/** A body as it came; its pieces may be of one byte each. */
+interface Pieces {
+  readonly joined: Buffer[];
+  loose: Buffer[];
+}
+
+/** So many are joined: each takes more than a hundred bytes beside its own, which nobody counts. */
+const MAX_LOOSE = 1_024;
+
+function hold(pieces: Pieces, piece: Buffer): void {
+  if (pieces.loose.push(piece) < MAX_LOOSE) return;
+  pieces.joined.push(Buffer.concat(pieces.loose));
+  pieces.loose = [];
+}
+
+function whole({ joined, loose }: Pieces): Uint8Array {
+  const [only] = loose;
+  if (joined.length === 0 && loose.length === 1 && only !== undefined) return only;
+  return Buffer.concat([...joined, ...loose]);
 }
 
 /** Counts what a body that has not ended takes; `false`: all of them together take too much. */

@@ -13,7 +13,7 @@ export function serveRoute(
   receive(request, response, calls, route.maxBodyBytes, (body) => {
     calls.open++;
     void route.handle(new NodeRequest(request, response, body)).then((answer) => {
-      if ('events' in answer) void stream(response, answer, calls);
+      if ('events' in answer) void stream(request, response, answer, calls);
       else {
         calls.open--;
         atEndOfTurn(() => sendBody(response, answer));
@@ -48,10 +48,26 @@ class NodeRequest implements RouteRequest {
     const gone = () => {
       if (!response.writableEnded) controller.abort();
     };
-    if (response.destroyed) gone();
-    else response.once('close', gone);
+    if (isGone(this.#request, response)) gone();
+    else onceGone(this.#request, response, gone);
     return controller.signal;
   }
+}
+
+function isGone({ socket }: IncomingMessage, response: ServerResponse): boolean {
+  return response.destroyed || socket.destroyed;
+}
+
+/**
+ * Calls once the exchange is over, in whatever way. The answer to a request that was sent behind others has no
+ * connection before its turn, and hears nothing of the end of the one that it waits for.
+ */
+function onceGone({ socket }: IncomingMessage, response: ServerResponse, gone: () => void): void {
+  response.once('close', gone);
+  if (response.socket !== null) return;
+  // One for each that waits for its turn: no leak.
+  socket.setMaxListeners(0).once('close', gone);
+  response.once('close', () => socket.off('close', gone));
 }
 
 /** One that came twice is not what either of the two says: joined, it fits nothing. */
@@ -90,6 +106,7 @@ function sendBody(
 
 /** Server-sent events, each as it comes; a comment now and then keeps a silent stream from being cut. */
 async function stream(
+  request: IncomingMessage,
   response: ServerResponse,
   { status, headers, events }: Extract<RouteAnswer, { events: AsyncIterable<string> }>,
   calls: Calls,
@@ -99,8 +116,8 @@ async function stream(
   try {
     for await (const text of events) {
       // Who has gone takes nothing; who reads slowly is waited for.
-      if (response.destroyed) return;
-      if (!response.write(`event: message\ndata: ${text}\n\n`)) await drained(response);
+      if (isGone(request, response)) return;
+      if (!response.write(`event: message\ndata: ${text}\n\n`)) await drained(request, response);
     }
     response.end();
   } finally {
@@ -109,12 +126,20 @@ async function stream(
   }
 }
 
-function drained(response: ServerResponse): Promise<void> {
+/**
+ * Resolves when the peer has taken what was written, or has gone. One that takes nothing is let go: it would keep
+ * what it is told in memory, and the server from its end.
+ */
+function drained({ socket }: IncomingMessage, response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
+    const stalled = setTimeout(() => socket.destroy(), HTTP_LIMITS.streamStallMs);
     const done = () => {
+      clearTimeout(stalled);
       response.off('drain', done).off('close', done);
+      socket.off('close', done);
       resolve();
     };
     response.once('drain', done).once('close', done);
+    socket.once('close', done);
   });
 }

@@ -31,6 +31,8 @@ const MODULE = `
 export interface Site {
   readonly cwd: string;
   readonly credential: Credential;
+  /** Where the store is, for other verbs. */
+  readonly env: Readonly<Record<string, string>>;
   /** Passwords, which nobody may print. */
   readonly secrets: readonly string[];
   serve(...flags: string[]): Promise<Process>;
@@ -49,10 +51,18 @@ export interface Process extends Running {
   ready(): Promise<number>;
 }
 
-/** A site with a client that its store knows, and a file `go`. */
-export async function openSite(store: string, queue: string | undefined): Promise<Site> {
+/**
+ * A site with a client that its store knows, and a file `go`.
+ *
+ * @param module text of the module with the tools
+ */
+export async function openSite(
+  store: string,
+  queue: string | undefined,
+  module: string = MODULE,
+): Promise<Site> {
   const cwd = tempFolder();
-  writeFileSync(join(cwd, 'tools.mjs'), MODULE);
+  writeFileSync(join(cwd, 'tools.mjs'), module);
   writeFileSync(join(cwd, 'go'), '');
   writeFileSync(join(cwd, 'store.url'), `${store}\n`, { mode: 0o600 });
   writeFileSync(join(cwd, 'queue.url'), `${queue ?? store}\n`, { mode: 0o600 });
@@ -73,6 +83,7 @@ export async function openSite(store: string, queue: string | undefined): Promis
   const credential: Credential = JSON.parse(readFileSync(join(cwd, 'alice.json'), 'utf8'));
   return {
     cwd,
+    env: engine,
     credential,
     secrets: [store, queue ?? store].map((url) => new URL(url).password).filter((each) => each !== ''),
     serve: (...flags) => run('serve', 'tools.mjs', '--port', '0', ...flags),

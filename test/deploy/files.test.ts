@@ -6,7 +6,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { parse } from 'yaml';
 import { DEFAULT_PORT } from '../../src/cli/options.ts';
 import { createProgram } from '../../src/cli/program.ts';
-import { HTTP_LIMITS, SERVER_LIMITS } from '../../src/limits.ts';
+import { HTTP_LIMITS, MCP_LIMITS, SERVER_LIMITS } from '../../src/limits.ts';
 import { CALL_PATH } from '../../src/transports/http-routes.ts';
 
 /** No Docker is needed here: what can be read from the files, and what they say of the program. */
@@ -154,13 +154,14 @@ describe('deploy/Dockerfile', () => {
   const dockerfile = read('Dockerfile');
   const own = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
-  test('installs the drivers in the versions that are tested', () => {
-    const installed = [...dockerfile.matchAll(/\b(pg|bullmq|ioredis)@(\S+)/g)].map(([, name, version]) => [
-      name,
-      version,
-    ]);
+  test('installs what is optional, in the versions that are tested', () => {
+    const installed = [
+      ...dockerfile.matchAll(/(?<= )(pg|bullmq|ioredis|@modelcontextprotocol\/\w+)@(\S+)/g),
+    ].map(([, name, version]) => [name, version]);
     const { pg, bullmq, ioredis } = own.devDependencies;
-    expect(Object.fromEntries(installed)).toEqual({ pg, bullmq, ioredis });
+    // SQLite is in Node.
+    const { 'better-sqlite3': _, ...sdk } = own.optionalDependencies;
+    expect(Object.fromEntries(installed)).toEqual({ pg, bullmq, ioredis, ...sdk });
     expect(Object.keys(own.peerDependencies).sort()).toEqual(['bullmq', 'ioredis', 'pg']);
   });
 
@@ -194,7 +195,12 @@ describe('deploy/haproxy.cfg', () => {
   test('waits longer than a server may hold a reply, and lets go of idle connections first', () => {
     for (const side of ['client', 'server']) {
       expect(seconds(side) * 1000).toBeGreaterThan(
-        Math.max(SERVER_LIMITS.maxWaitMs, SERVER_LIMITS.directTimeoutMs),
+        Math.max(
+          SERVER_LIMITS.maxWaitMs,
+          SERVER_LIMITS.directTimeoutMs,
+          MCP_LIMITS.waitMs,
+          HTTP_LIMITS.streamAliveMs,
+        ),
       );
       expect(seconds(side) * 1000).toBeLessThan(HTTP_LIMITS.keepAliveTimeoutMs);
     }
@@ -202,7 +208,7 @@ describe('deploy/haproxy.cfg', () => {
   });
 
   test('passes on calls and health, and gets its addresses from compose.yaml', () => {
-    expect(config).toContain(`unless { path ${CALL_PATH} /livez /readyz }`);
+    expect(config).toContain(`unless { path ${CALL_PATH} /mcp /livez /readyz }`);
     const variables = new Set([...config.matchAll(/"\$\{(\w+)\}"/g)].map(([, name]) => name));
     expect(variables).toEqual(new Set(Object.keys(COMPOSE.services['proxy']?.environment ?? {})));
     for (const name of ['a', 'b']) {

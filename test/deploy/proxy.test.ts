@@ -1,11 +1,15 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
 import { openSite, post, type Process, type Site } from '../cli/replicas.ts';
-import { watch } from '../cli/waybill.ts';
+import { watch, waybill } from '../cli/waybill.ts';
+import { bodyOf, headersOf, openAt } from '../mcp/face.ts';
 import { startPostgres } from '../support/services/index.ts';
+import { postgresUrl } from '../support/services/shared.ts';
 import { request } from '../support/signing.ts';
 
 const CONFIG = fileURLToPath(new URL('../../deploy/haproxy.cfg', import.meta.url));
@@ -72,5 +76,79 @@ test.skipIf(!hasProxy)(
     await postgres.restart();
     await expect.poll(() => statusOf(`${origin}/readyz`), { timeout: 20_000 }).toBe(200);
     await expect.poll(async () => (await call()).result, { timeout: 20_000 }).toEqual({ pid: b.pid });
+  },
+);
+
+/** Never ends by itself, and leaves a line when it begins and when it is stopped. */
+const HELD = `
+  import { appendFileSync } from 'node:fs'; import { setTimeout } from 'node:timers/promises';
+  import { defineTool } from 'waybill'; import { z } from 'zod';
+  export default defineTool({
+    name: 'held', description: 'Never ends.',
+    input: z.object({ file: z.string() }), output: z.object({}),
+    run: async ({ file }, { signal, progress }) => {
+      appendFileSync(file, process.pid + '\\n');
+      progress({ completed: 1 });
+      await setTimeout(1e6, null, { signal }).catch(() => appendFileSync(file, 'stopped\\n'));
+      return {};
+    },
+  });`;
+
+/** Lines of a file of a site, as they come. */
+function linesOf({ cwd }: Site, file: string) {
+  const path = join(cwd, file);
+  const read = () => (existsSync(path) ? readFileSync(path, 'utf8').split('\n').slice(0, -1) : []);
+  return { read, expected: () => expect.poll(read, { timeout: 20_000 }) };
+}
+
+test.skipIf(!hasProxy)(
+  'the proxy of deploy/ passes /mcp on: once, event by event, and that a client has gone',
+  { tags: ['postgres'], timeout: 120_000 },
+  async () => {
+    const site = await openSite(await postgresUrl(), undefined, HELD);
+    const { cwd, env } = site;
+    const given = await waybill(['clients', 'token', 'alice', '--json'], { cwd, env });
+    const { token } = JSON.parse(given.stdout);
+    const serve = () => site.serve('--no-worker', '--mcp-host', 'tools.example');
+    const servers = await Promise.all([serve(), serve()]);
+    const origin = await startProxy(...servers);
+    const port = Number(new URL(origin).port);
+
+    const hosts = ['tools.example', 'tools.example:8443', 'else.example', new URL(origin).host];
+    const statuses = hosts.map((host) => openAt(port, 'tools/list', {}, { token, headers: { host } }));
+    expect((await Promise.all(statuses)).map(({ status }) => status)).toEqual([200, 200, 403, 200]);
+
+    const call = (file: string) => ({ name: 'held', arguments: { file } });
+    const told = linesOf(site, 'events');
+    const stream = await openAt(port, 'tools/call', call('events'), { token, progressToken: 'p' });
+    expect((await stream.next()).params).toMatchObject({ progress: 1 });
+    stream.leave();
+    await told.expected().toEqual([expect.any(String), 'stopped']);
+
+    const hold = (file: string, signal: AbortSignal) =>
+      fetch(`${origin}/mcp`, {
+        method: 'POST',
+        // Of one value each.
+        headers: headersOf('tools/call', call(file), { token }) as Record<string, string>,
+        body: bodyOf('tools/call', call(file)),
+        signal,
+      }).then(
+        ({ status }) => status,
+        () => 'left',
+      );
+    const silent = linesOf(site, 'silent');
+    const controller = new AbortController();
+    const left = hold('silent', controller.signal);
+    await silent.expected().toHaveLength(1);
+    controller.abort();
+    expect(await left).toBe('left');
+    await silent.expected().toEqual([expect.any(String), 'stopped']);
+
+    const once = linesOf(site, 'once');
+    const cut = hold('once', new AbortController().signal);
+    await once.expected().toHaveLength(1);
+    servers.find(({ pid }) => String(pid) === once.read()[0])?.child.kill('SIGKILL');
+    expect(await cut).toBe(502);
+    expect(once.read()).toHaveLength(1);
   },
 );

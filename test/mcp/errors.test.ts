@@ -69,7 +69,7 @@ const ask =
     face.ask(...given);
 
 /** With something else in the place of the arguments. */
-const args =
+const withArgs =
   (text: string): Send =>
   (face) =>
     face.raw(
@@ -129,11 +129,15 @@ const TABLE: readonly (readonly [status: number, code: number, rows: readonly Ro
       ['params that are a list', body('{"jsonrpc":"2.0","id":1,"method":"a","params":[]}'), /params/],
       [
         'a lone surrogate',
-        args(String.raw`{"a":["\ud800"]}`),
+        withArgs(String.raw`{"a":["\ud800"]}`),
         /params\.arguments\.a\[0\]: has a lone surrogate/,
       ],
-      ['a number beyond all doubles', args('{"a":1e400}'), /params\.arguments\.a: is not a finite number/],
-      ['a member named __proto__', args(String.raw`{"__pr\u006fto__":{}}`), /forbidden name/],
+      [
+        'a number beyond all doubles',
+        withArgs('{"a":1e400}'),
+        /params\.arguments\.a: is not a finite number/,
+      ],
+      ['a member named __proto__', withArgs(String.raw`{"__pr\u006fto__":{}}`), /forbidden name/],
     ],
   ],
   [
@@ -220,8 +224,8 @@ const TABLE: readonly (readonly [status: number, code: number, rows: readonly Ro
       ['a tool that is not there', ask('tools/call', { name: 'nothing' }), /no tool nothing/],
       ['a tool that only the other wire has', ask('tools/call', { name: 'list_jobs' }), /no tool/],
       ['no name', ask('tools/call', {}), /name must be a string/],
-      ['arguments that are a list', args('[]'), /arguments must be an object/],
-      ['arguments of null', args('null'), /arguments must be an object/],
+      ['arguments that are a list', withArgs('[]'), /arguments must be an object/],
+      ['arguments of null', withArgs('null'), /arguments must be an object/],
       ['a cursor that is none', ask('tools/list', { cursor: 'nothing' }), /cursor/],
       ['a cursor that is a number', ask('tools/list', { cursor: 5 }), /cursor must be a string/],
       [

@@ -175,6 +175,17 @@ export function headersOf(
   };
 }
 
+/** One request of 2026-07-28 to whatever serves `/mcp` on a port of this machine. */
+export async function openAt(
+  port: number,
+  method: string,
+  params: JsonObject = {},
+  sent: Sent = {},
+): Promise<Stream> {
+  const [headers, body] = [headersOf(method, params, sent), bodyOf(method, params, sent)];
+  return asStream(await exchange({ port, method: 'POST', headers, body, requests: new Set() }));
+}
+
 interface Exchanged {
   readonly request: ClientRequest;
   readonly response: IncomingMessage;

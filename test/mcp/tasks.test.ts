@@ -310,6 +310,17 @@ describe('subscriptions/listen', () => {
       ...sent,
     });
 
+  test('a client has so many at once, and then is told to come back', async () => {
+    const face = await startFace({ tools: [] });
+    const streams = await Promise.all(
+      Array.from({ length: MCP_LIMITS.maxOwnSubscriptions }, () => listen(face)),
+    );
+    for (const stream of streams) await stream.next();
+    const answer = await face.ask('subscriptions/listen', {});
+    expect(answer.message.error).toMatchObject({ code: 503, data: { code: 'busy' } });
+    for (const stream of streams) stream.leave();
+  });
+
   test('tells of every change of the tasks that were named, and of no other', async () => {
     const report = gate<(progress: Progress) => void>();
     const stay = gate();
@@ -347,17 +358,19 @@ describe('subscriptions/listen', () => {
   });
 
   test('tells of a change within the same millisecond', async () => {
-    const asks = jobTool('asks', async (_args, { ask }) => ({ ...(await ask({ one: QUESTION })) }));
     const go = gate();
-    const policy = (call: { tool: string }) => (call.tool === 'asks' ? undefined : go.opened);
+    const asks = jobTool('asks', async (_args, { ask }) => {
+      await go.opened;
+      return { ...(await ask({ one: QUESTION })) };
+    });
     // A clock that stands still.
-    const face = await startFace({ tools: [asks], now: () => 1_800_000_000_000, policy });
+    const face = await startFace({ tools: [asks], now: () => 1_800_000_000_000 });
     const { taskId } = await start(face, 'asks');
-    const opening = listen(face, [taskId]);
-    go.open();
-    const stream = await opening;
+    const stream = await listen(face, [taskId]);
     await stream.next();
-    await expect.poll(async () => (await stream.next()).params.status).toBe('input_required');
+    expect((await stream.next()).params.status).toBe('working');
+    go.open();
+    expect((await stream.next()).params.status).toBe('input_required');
     stream.leave();
   });
 

@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { ProtocolError } from '../../src/errors/index.ts';
 import { MCP_LIMITS } from '../../src/limits.ts';
 import { LEGACY, META, MODERN, TASKS } from '../../src/mcp/protocol.ts';
 import { contentOutput, defineTool } from '../../src/tools/index.ts';
@@ -263,6 +264,22 @@ describe('tools/call', () => {
   });
 });
 
+describe('limits', () => {
+  test('a result that no host should have to read is an error, on both eras', async () => {
+    const huge = anyTool('huge', () => ({ text: 'x'.repeat(5 * 1_048_576) }));
+    const face = await startFace({ tools: [huge] });
+    expect((await face.call('huge')).message.error).toMatchObject({ code: -32_603 });
+    const older = await face.older({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'huge' } });
+    expect(older.message.error).toMatchObject({ code: -32_603 });
+  });
+
+  test('the server’s own limits on nesting hold for this wire too', async () => {
+    const face = await startFace({ tools: [], messageLimits: { maxDepth: 6 } });
+    const deep = await face.ask('tools/list', { deep: [[[[[[1]]]]]] });
+    expect(deep.message.error).toMatchObject({ code: -32_600 });
+  });
+});
+
 describe('progress', () => {
   test('comes as events with rising values, ended by the response', async () => {
     const { stay, tool } = steps();
@@ -319,7 +336,15 @@ describe('progress', () => {
     expect([status, messages.length, messages[1].error.code]).toEqual([200, 2, -32_603]);
   });
 
-  test('a result that cannot be written ends it too', async () => {
+  test.each([
+    ['a result', () => ({ content: [], structuredContent: { n: 1n } })],
+    [
+      'an error',
+      () => {
+        throw new ProtocolError('busy', 'not now', { n: 1n });
+      },
+    ],
+  ])('%s that cannot be written ends it too', async (_what, end) => {
     const odd = defineTool({
       name: 'odd',
       description: 'For tests.',
@@ -327,16 +352,20 @@ describe('progress', () => {
       output: contentOutput(),
       run: async (_args, { progress }) => {
         progress({ completed: 1 });
-        await new Promise(setImmediate);
-        return { content: [], structuredContent: { n: 1n } };
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        return end();
       },
     });
     const face = await startFace({ tools: [odd] });
     const { messages } = await face.call('odd', {}, { progressToken: 'p' });
-    expect(messages.at(-1).error.code).toBe(-32_603);
+    expect(messages.map(({ method, error }) => method ?? error.code)).toEqual([
+      'notifications/progress',
+      -32_603,
+    ]);
     const params = { name: 'odd', arguments: {}, _meta: { progressToken: 'p' } };
     const older = await face.older({ id: 1, method: 'tools/call', params });
     expect(older.message.error.code).toBe(-32_603);
+    expect(face.peer.log.complaints).toHaveLength(2);
   });
 
   test('goes on to its end while the listener closes', async () => {

@@ -86,12 +86,12 @@ function firstDifference(a: string, b: string): number {
   return at;
 }
 
-/** At most so many characters, beginning a little before the one that matters, with what was left out counted. */
+/** At most so many characters, beginning a little before the one that matters, with what was left out counted; a pair that is cut shows as U+FFFD. */
 function shorten(text: string, from: number): string {
   const { maxDiffChars } = CONNECT_LIMITS;
   if (text.length <= maxDiffChars) return text;
   const begin = Math.max(0, Math.min(from - maxDiffChars / 8, text.length - maxDiffChars));
   const end = begin + maxDiffChars;
   const rest = text.length - end;
-  return `${begin > 0 ? `…${begin}…` : ''}${text.slice(begin, end)}${rest > 0 ? `…${rest} more` : ''}`;
+  return `${begin > 0 ? `…${begin}…` : ''}${text.slice(begin, end).toWellFormed()}${rest > 0 ? `…${rest} more` : ''}`;
 }

@@ -9,9 +9,18 @@ import type { Ask } from './ask.ts';
 
 /** Every tool of the server but those that every server has, in the order of names. @throws ProtocolError */
 export async function readTools(ask: Ask): Promise<readonly ToolInfo[]> {
-  const tools: ToolInfo[] = [];
-  for await (const page of pages(ask, 'list_tools', 'tools')) tools.push(...page.map(toolOf));
-  return tools.filter(({ name }) => !BUILT_IN_NAMES.has(name)).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const tools = new Map<string, ToolInfo>();
+  for await (const page of pages(ask, 'list_tools', 'tools')) {
+    for (const tool of page.map(toolOf)) {
+      // Approvals go by names: of two, one would be shown behind the approval of the other.
+      if (tools.has(tool.name))
+        throw new ProtocolError('internal', `list_tools has the tool ${tool.name} twice`);
+      tools.set(tool.name, tool);
+    }
+  }
+  return [...tools.values()]
+    .filter(({ name }) => !BUILT_IN_NAMES.has(name))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** The items of a list that comes in pages. @throws ProtocolError `internal` for a reply that is none */
@@ -33,12 +42,20 @@ export async function* pages(
   throw new ProtocolError('internal', `${tool} has over ${CONNECT_LIMITS.maxPages} pages`);
 }
 
+/** Of a tool (docs/protocol.md §1); another could neither be called nor stand in the file of approvals. */
+const NAME = /^(?!__proto__$)[A-Za-z0-9_./-]{1,128}$/;
+
 function toolOf(item: unknown): ToolInfo {
   const { name, description, job, annotations, input_schema, output_schema } = isObject(item) ? item : {};
   if (typeof name !== 'string' || !isObject(input_schema))
     throw new ProtocolError(
       'internal',
       'list_tools was answered with a tool that has no name or input_schema',
+    );
+  if (!NAME.test(name))
+    throw new ProtocolError(
+      'internal',
+      'list_tools was answered with a tool whose name is not 1-128 of A-Z a-z 0-9 _ - . /',
     );
   return {
     name,

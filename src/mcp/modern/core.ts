@@ -2,7 +2,7 @@ import { MCP_LIMITS } from '../../limits.ts';
 import type { JsonObject } from '../../wire/json.ts';
 import { type Catalog, catalogOf } from '../catalog.ts';
 import { type Implementation, INSTRUCTIONS, LEGACY, META, MODERN, TASKS } from '../protocol.ts';
-import { RpcError } from '../rpc.ts';
+import { RpcError, sendable } from '../rpc.ts';
 import { callTool } from './call.ts';
 import type { Exchange } from '../exchange.ts';
 import { listenTo } from './listen.ts';
@@ -66,7 +66,7 @@ export async function answerModern(request: ModernRequest, exchange: Exchange): 
   if (method === undefined) throw new RpcError('methodNotFound', `there is no method ${request.method}`);
   const catalog = catalogOf(await exchange.backend.tools());
   const result = await method(request, catalog, exchange);
-  const text = JSON.stringify(result);
+  const text = sendable(JSON.stringify(result));
   // What has a `_meta` of its own is the end of a subscription.
   return '_meta' in result ? text : `${text.slice(0, -1)},"_meta":${metaText(exchange.serverInfo)}}`;
 }

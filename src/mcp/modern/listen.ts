@@ -1,18 +1,20 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ProtocolError } from '../../errors/index.ts';
+import { busy, ProtocolError } from '../../errors/index.ts';
 import { MCP_LIMITS, SERVER_LIMITS } from '../../limits.ts';
 import { isTerminal } from '../../store/record-store.ts';
 import { isObject, type JsonObject } from '../../wire/json.ts';
 import type { Backend, JobView } from '../backend.ts';
 import type { Catalog } from '../catalog.ts';
 import { META } from '../protocol.ts';
-import { RpcError } from '../rpc.ts';
+import { RpcError, rpcErrorOf } from '../rpc.ts';
 import type { Exchange } from '../exchange.ts';
 import { type ModernRequest, requireTasks } from './request.ts';
 import { detailedTask } from './tasks.ts';
 
 let open = 0;
+/** Of each caller: nobody may take the places of all. */
+const openOf = new WeakMap<Backend, number>();
 
 /**
  * `subscriptions/listen`: tells of the tasks that were named until the client goes or the server ends
@@ -25,15 +27,19 @@ export async function listenTo(
   exchange: Exchange,
 ): Promise<JsonObject> {
   const wanted = taskIdsOf(request);
-  if (open >= MCP_LIMITS.maxSubscriptions) throw new RpcError('internal', 'too many subscriptions are open');
+  const { backend } = exchange;
+  const own = openOf.get(backend) ?? 0;
+  if (open >= MCP_LIMITS.maxSubscriptions || own >= MCP_LIMITS.maxOwnSubscriptions)
+    throw rpcErrorOf(busy('too many subscriptions are open', 1_000));
   open++;
+  openOf.set(backend, own + 1);
   // One listener for each of its tasks; that is no leak.
   setMaxListeners(0, exchange.signal);
   try {
     const named = { _meta: { [META.subscriptionId]: request.id } };
     const tell = (method: string, params: JsonObject) => exchange.notify(method, { ...params, ...named });
-    const own = await Promise.all(wanted.map((id) => exchange.backend.job(id).catch(() => null)));
-    const jobs = own.filter((job) => job !== null);
+    const found = await Promise.all(wanted.map((id) => backend.job(id).catch(() => null)));
+    const jobs = found.filter((job) => job !== null);
     const notifications = wanted.length === 0 ? {} : { taskIds: jobs.map(({ id }) => id) };
     tell('notifications/subscriptions/acknowledged', { notifications });
     let over = false;
@@ -50,6 +56,7 @@ export async function listenTo(
     return { resultType: 'complete', ...named };
   } finally {
     open--;
+    openOf.set(backend, (openOf.get(backend) ?? 1) - 1);
   }
 }
 

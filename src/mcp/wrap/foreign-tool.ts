@@ -9,6 +9,7 @@ import {
   withJsonSchema,
 } from '../../tools/index.ts';
 import { asResult, canonicalize, isObject } from '../../wire/index.ts';
+import { headerRules } from '../param-headers.ts';
 import { shorten } from './talk.ts';
 
 /** A tool of the foreign server, as far as it can be served. */
@@ -47,7 +48,8 @@ export function sortTools(listed: readonly unknown[]): Sorted {
   return { served, leftOut };
 }
 
-const NAME = /^[A-Za-z0-9_./-]{1,128}$/;
+// As a name of a member of JSON it would be lost, or refused.
+const NAME = /^(?!__proto__$)[A-Za-z0-9_./-]{1,128}$/;
 
 function readTool(value: unknown): ForeignTool | LeftOut {
   if (!isObject(value) || typeof value['name'] !== 'string') return { name: '', why: 'it has no name' };
@@ -59,6 +61,8 @@ function readTool(value: unknown): ForeignTool | LeftOut {
     return no('it wants to be called as a task of 2025-11-25, which was an experiment');
   if (!isObject(inputSchema) || inputSchema['type'] !== 'object')
     return no('its inputSchema does not say "type": "object"');
+  const mark = whyNotMarked(inputSchema);
+  if (mark !== null) return no(mark);
   const annotations = annotationsOf(value);
   const tool = {
     name,
@@ -71,6 +75,17 @@ function readTool(value: unknown): ForeignTool | LeftOut {
   const why = whyTooMuch(tool);
   if (why !== null) return no(`a message cannot carry it: ${why}`);
   return { ...tool, fingerprint: canonicalize([inputSchema, tool.outputSchema ?? null]) };
+}
+
+/** A mark of a header that the specification forbids makes the whole tool one that hosts must leave out. */
+function whyNotMarked(inputSchema: JsonSchema): string | null {
+  try {
+    headerRules(inputSchema);
+    return null;
+  } catch (error) {
+    if (error instanceof TypeError) return error.message;
+    throw error;
+  }
 }
 
 /** Those that mean something here; a title may stand beside them too. */
