@@ -1,7 +1,7 @@
 import { type Client, createClient, type Credential, parseCredential } from '../client/index.ts';
 import { SetupError } from '../errors/index.ts';
 import type { ClientFlags } from './options.ts';
-import { shellWord } from './output.ts';
+import { printable, shellWord } from './output.ts';
 import { readSecretFile } from './secret-file.ts';
 
 /** @throws SetupError for a credential file that cannot be used */
@@ -43,5 +43,5 @@ export function jobCommand(
   id: string,
   { credential }: ClientFlags,
 ): string {
-  return `waybill jobs ${verb} ${id} --credential ${shellWord(credential)}`;
+  return `waybill jobs ${verb} ${shellWord(printable(id))} --credential ${shellWord(credential)}`;
 }

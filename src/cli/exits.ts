@@ -20,11 +20,12 @@ export const EXITS = {
   interrupted: {
     exitCode: 130,
     meaning:
-      'Ended by Ctrl-C; for `serve`, `worker` and `wrap`, by a second one that did not wait for the drain.',
+      'Ended by Ctrl-C; for `serve`, `worker`, `mcp` and `wrap`, by a second one that did not wait for the drain.',
   },
   terminated: {
     exitCode: 143,
-    meaning: '`serve`, `worker` or `wrap` was ended by a second SIGTERM that did not wait for the drain.',
+    meaning:
+      '`serve`, `worker`, `mcp` or `wrap` was ended by a second SIGTERM that did not wait for the drain.',
   },
 } as const;
 

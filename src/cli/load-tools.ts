@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { extname, isAbsolute, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { SetupError } from '../errors/index.ts';
+import { checkedRules } from '../mcp/catalog.ts';
 import { BUILT_IN_NAMES } from '../server/built-in/names.ts';
 import { isTool, type Tool } from '../tools/index.ts';
 import { failureOf } from './exits.ts';
@@ -34,6 +35,7 @@ export async function loadTools(path: string, json: boolean): Promise<readonly T
     );
   }
   refuseNames(tools, path);
+  refuseMarks(tools, path);
   return tools;
 }
 
@@ -132,5 +134,15 @@ function refuseNames(tools: readonly Tool[], path: string): void {
     }
     if (seen.has(name)) throw new SetupError(`module ${path} has two tools named ${name}: rename one`);
     seen.add(name);
+  }
+}
+
+/** Likewise what hosts of the Model Context Protocol could not be told of. */
+function refuseMarks(tools: readonly Tool[], path: string): void {
+  try {
+    for (const tool of tools) checkedRules(tool);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new SetupError(`module ${path}: ${error.message}`, { cause: error });
   }
 }

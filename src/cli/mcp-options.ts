@@ -23,9 +23,9 @@ export function addMcpOptions(command: Command): Command {
         .argParser(clientId),
     )
     .addOption(
-      new Option('--mcp-host <name>', 'on /mcp, another name for Host and Origin; may be repeated').argParser(
-        collectHost,
-      ),
+      new Option('--mcp-host <name>', 'on /mcp, another name for Host and Origin; may be repeated')
+        .env('WAYBILL_MCP_HOST')
+        .argParser(collectHost),
     )
     .addOption(waitMsOption('--mcp-wait-ms', 'WAYBILL_MCP_WAIT_MS'));
 }
@@ -60,7 +60,7 @@ function hostName(text: string): string {
   return text;
 }
 
-/** Given several times, each adds one. */
+/** Given several times, each adds; a variable holds all, with commas. */
 function collectHost(text: string, before: readonly string[] | undefined): readonly string[] {
-  return [...(before ?? []), hostName(text)];
+  return [...(before ?? []), ...text.split(',').map(hostName)];
 }

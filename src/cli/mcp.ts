@@ -31,8 +31,9 @@ export function addMcp(program: Command): void {
     summary: 'Serve tools to one host of the Model Context Protocol, on stdin and stdout.',
     detail:
       'For a host on this machine that starts its servers itself; the module is that of "waybill serve". Jobs are ' +
-      'on disk: one that has not ended when the host lets go runs on at the next start. Whoever runs this acts ' +
-      'as the client of --client, which is made if it is not there.',
+      'on disk: one that has not ended when the host lets go runs on at the next start, but for one that a call ' +
+      'still waits for, whose id nobody was told. Whoever runs this acts as the client of --client, which is made ' +
+      'if it is not there.',
     examples: [
       'mcp',
       'mcp ./tools.ts --data /home/me/.waybill',
@@ -58,6 +59,9 @@ export function addMcp(program: Command): void {
 }
 
 async function serve(module: string | undefined, urls: EngineUrls, options: McpVerbOptions): Promise<void> {
+  const { stdin: input, stdout: output } = process;
+  // The host takes each line for a message, also what a module writes there by itself.
+  Object.defineProperty(process, 'stdout', { value: process.stderr });
   const { tools, transports, log } = await loadService(module, false);
   const { serveMcp } = await import('../mcp/index.ts');
   const { client, serverId, concurrency, allowVolatileQueue = false, drainMs, waitMs } = options;
@@ -70,7 +74,6 @@ async function serve(module: string | undefined, urls: EngineUrls, options: McpV
     log,
     ...(serverId !== undefined && { serverId }),
   });
-  const { stdin: input, stdout: output } = process;
   const served = serveMcp(server, { clientId: client, input, output, waitMs });
   const why = await Promise.race([endSignal(), served]);
   await drain(log, why ?? 'end of stdin', [[server, 'every call and job has ended or is back in the queue']]);

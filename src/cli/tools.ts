@@ -25,7 +25,7 @@ async function tools(name: string | undefined, flags: ClientFlags): Promise<void
 }
 
 function row({ name, job, description, input_schema }: ToolInfo): string[] {
-  return [name, job ? 'job' : 'direct', signatureOf(input_schema), printable(description)];
+  return [printable(name), job ? 'job' : 'direct', signatureOf(input_schema), printable(description)];
 }
 
 /** `{numbers, unit?}`: what a tool takes, at a glance. */

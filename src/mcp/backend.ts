@@ -12,6 +12,8 @@ export interface Backend {
   readonly name: string;
   /** Every tool that the caller may see, in the order of names; the tools that every server has are not among them. */
   tools(): Promise<readonly ToolInfo[]>;
+  /** Before the list of them is shown to the caller; absent: it may be. @throws ProtocolError */
+  mayList?(): Promise<void>;
   /** Why a tool that somebody asks for is not among the last `tools()`; absent or null: it does not exist. */
   whyNot?(tool: string): ProtocolError | null;
   /** @throws ProtocolError when the call is refused, and `job_failed` when the tool fails with words for its caller */

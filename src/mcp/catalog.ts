@@ -80,7 +80,10 @@ function rulesOf(tool: ToolInfo): readonly HeaderRule[] {
 }
 
 /** @throws TypeError for a tool that cannot be listed, because of the headers that it wants */
-export function checkedRules({ name, inputSchema }: ToolInfo): readonly HeaderRule[] {
+export function checkedRules({
+  name,
+  inputSchema,
+}: Pick<ToolInfo, 'name' | 'inputSchema'>): readonly HeaderRule[] {
   try {
     return headerRules(inputSchema);
   } catch (error) {

@@ -12,7 +12,7 @@ import { type Exchange, whenAborted } from './exchange.ts';
 import { type LegacyFace, openLegacy } from './legacy.ts';
 import { localBackends } from './local.ts';
 import { answerModern } from './modern/core.ts';
-import { checkHeaders } from './modern/http-headers.ts';
+import { checkGivenHeaders, checkHeaders } from './modern/http-headers.ts';
 import { isModern, type ModernRequest, readRequest } from './modern/request.ts';
 import { type McpOptions, resolveMcp } from './options.ts';
 import { type HeaderRule, paramMismatch } from './param-headers.ts';
@@ -125,6 +125,7 @@ function createFaces(options: FaceOptions): {
       legacy ??= openLegacy();
       const face = await legacy;
       if (message.id === null) return ACCEPTED;
+      checkGivenHeaders(message, request.header);
       const { _meta: meta } = message.params;
       const streams = isObject(meta) && 'progressToken' in meta && takesEvents(request);
       const { id } = message;

@@ -114,8 +114,11 @@ function createSdkServer({ McpServer }: Pick<typeof Sdk, 'McpServer'>, exchange:
   // Below the SDK's own registry of tools: ours has the schemas and the jobs.
   const { server } = face;
   server.setRequestHandler('tools/list', async ({ params }) => {
-    // Listings are made as the protocol wants them; the SDK types them member by member.
-    return known(exchange, async () => (await catalog()).page(params?.cursor) as never);
+    return known(exchange, async () => {
+      await exchange.backend.mayList?.();
+      // Listings are made as the protocol wants them; the SDK types them member by member.
+      return (await catalog()).page(params?.cursor) as never;
+    });
   });
   server.setRequestHandler('tools/call', async ({ params: { name, arguments: args = {} } }, context) => {
     const call = within(exchange, context);

@@ -30,6 +30,7 @@ export function localBackends(calls: Calls, serverId: string): (client: KnownCli
   const backendOf = (client: KnownClient): Backend => ({
     name: serverId,
     tools: () => listed,
+    mayList: () => calls.mayList(client),
     async call(call, watch) {
       const { ok, status, result, error } = await calls.call(client, call, watch);
       if (status === 'accepted') {

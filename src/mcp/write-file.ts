@@ -3,6 +3,7 @@ import {
   chmodSync,
   closeSync,
   fsyncSync,
+  lstatSync,
   openSync,
   realpathSync,
   renameSync,
@@ -42,9 +43,11 @@ export function writeWhole(path: string, text: string, mode: number): void {
 function targetOf(path: string): string {
   try {
     return realpathSync(path);
-  } catch {
+  } catch (error) {
     // A new file.
-    return path;
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return path;
+    // To write in the place of a link would take it away from whoever made it.
+    throw new Error('it is a symbolic link that leads nowhere', { cause: error });
   }
 }
 

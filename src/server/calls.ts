@@ -38,6 +38,8 @@ export interface Calls {
   clientOf(token: string): KnownClient | null;
   /** A client that the operator vouches for. */
   clientNamed(id: string): KnownClient | null;
+  /** What the policy says of `list_tools`. @throws ProtocolError */
+  mayList(client: KnownClient): Promise<void>;
   /** Steps 4 and 5 of the pipeline. @throws ProtocolError, whatever goes wrong */
   call(client: KnownClient, call: PlainCall, watch?: Watch): Promise<Outcome>;
   /**
@@ -97,6 +99,11 @@ export function createCalls(context: CallsContext): Calls {
       const id = keyRing.findByToken(token);
       return id === null ? null : clientNamed(id);
     },
+    mayList: (client) =>
+      guarded('', async () => {
+        const list = { requestId: '', tool: 'list_tools', args: {} };
+        await authorize(admitted(client, list), policy, registry);
+      }),
     call: (client, call, watch) =>
       guarded(call.requestId, async () => {
         const outcome = await dispatch(

@@ -111,9 +111,12 @@ async function assemble(runtime: Runtime, options: ResolvedServer): Promise<Serv
     }),
     ready: async () => !draining.signal.aborted && runtime.ready(),
     async addClient(client) {
-      const credential = await addClient(store, client);
-      await keyRing.refresh();
-      return credential;
+      try {
+        return await addClient(store, client);
+      } finally {
+        // Also one that was refused because it is there is known from here on.
+        await keyRing.refresh();
+      }
     },
     async addToken(clientId) {
       const token = await addToken(store, clientId);

@@ -56,8 +56,7 @@ export interface Tool {
   readonly run: (args: never, context: ToolContext) => unknown;
 }
 
-// As a name of a member of JSON it would be lost, or refused.
-const NAME = /^(?!__proto__$)[A-Za-z0-9_./-]{1,128}$/;
+const NAME = /^[A-Za-z0-9_./-]{1,128}$/;
 const HINTS: ReadonlySet<string> = new Set([
   'title',
   'readOnlyHint',

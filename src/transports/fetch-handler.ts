@@ -1,6 +1,7 @@
 import { ProtocolError } from '../errors/index.ts';
 import type { Endpoint, Reply } from '../server/index.ts';
 import { answerPlain, CALL_PATH, isJson, JSON_TYPE } from './http-routes.ts';
+import { hold, newPieces, whole } from './pieces.ts';
 import type { Route, RouteAnswer } from './route.ts';
 
 /**
@@ -69,14 +70,14 @@ function answerOf(answer: RouteAnswer, leave: () => void): Response {
 /** The body, or null if it is longer than the limit; no more than the limit is kept. */
 async function readUpTo(request: Request, maxBytes: number): Promise<Uint8Array | null> {
   if (request.body === null) return new Uint8Array();
-  const chunks: Uint8Array[] = [];
+  const pieces = newPieces();
   let length = 0;
   for await (const chunk of request.body) {
     length += chunk.byteLength;
     if (length > maxBytes) return null;
-    chunks.push(chunk);
+    hold(pieces, chunk);
   }
-  return Buffer.concat(chunks, length);
+  return whole(pieces);
 }
 
 function toResponse({ body, httpStatus }: Reply): Response {

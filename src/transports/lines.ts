@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import { hold, newPieces, whole } from './pieces.ts';
 
 const LINE_FEED = 10;
 
@@ -33,13 +34,13 @@ export type Line = { readonly bytes: Uint8Array } | { readonly tooLong: true };
 
 /** Lines without their line feed; empty ones are skipped. No more than `maxBytes` of a line is kept. */
 export async function* readLines(input: Readable, maxBytes: number): AsyncGenerator<Line> {
-  let parts: Buffer[] = [];
+  let pieces = newPieces();
   let length = 0;
 
   function endLine(): Line | null {
     const line: Line | null =
-      length > maxBytes ? { tooLong: true } : length > 0 ? { bytes: Buffer.concat(parts, length) } : null;
-    parts = [];
+      length > maxBytes ? { tooLong: true } : length > 0 ? { bytes: whole(pieces) } : null;
+    pieces = newPieces();
     length = 0;
     return line;
   }
@@ -51,8 +52,8 @@ export async function* readLines(input: Readable, maxBytes: number): AsyncGenera
       const end = rest.indexOf(LINE_FEED);
       const part = end === -1 ? rest : rest.subarray(0, end);
       length += part.length;
-      if (length <= maxBytes) parts.push(part);
-      else parts = [];
+      if (length <= maxBytes) hold(pieces, part);
+      else pieces = newPieces();
       if (end === -1) break;
       const line = endLine();
       if (line !== null) yield line;

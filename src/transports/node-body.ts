@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HTTP_LIMITS } from '../limits.ts';
+import { hold, newPieces, whole } from './pieces.ts';
 
 /** What a listener has in hand. */
 export interface Calls {
@@ -23,7 +24,7 @@ export function receive(
 ): void {
   const declared = Number(headerOf(request, 'content-length'));
   if (declared > maxBytes) return take(null);
-  const pieces: Pieces = { joined: [], loose: [] };
+  const pieces = newPieces();
   let length = 0;
   const held = holdBytes(calls, request);
   request.on('data', (chunk: Buffer) => {
@@ -39,27 +40,6 @@ export function receive(
     return undefined;
   });
   request.on('end', () => take(whole(pieces)));
-}
-
-/** A body as it came; its pieces may be of one byte each. */
-interface Pieces {
-  readonly joined: Buffer[];
-  loose: Buffer[];
-}
-
-/** So many are joined: each takes more than a hundred bytes beside its own, which nobody counts. */
-const MAX_LOOSE = 1_024;
-
-function hold(pieces: Pieces, piece: Buffer): void {
-  if (pieces.loose.push(piece) < MAX_LOOSE) return;
-  pieces.joined.push(Buffer.concat(pieces.loose));
-  pieces.loose = [];
-}
-
-function whole({ joined, loose }: Pieces): Uint8Array {
-  const [only] = loose;
-  if (joined.length === 0 && loose.length === 1 && only !== undefined) return only;
-  return Buffer.concat([...joined, ...loose]);
 }
 
 /** Counts what a body that has not ended takes; `false`: all of them together take too much. */

@@ -155,7 +155,8 @@ interface Served {
 }
 
 function serve({ server, calls, routes }: Served, request: IncomingMessage, response: ServerResponse): void {
-  const { method = '', url = '' } = request;
+  const { method = '', url = '', rawHeaders } = request;
+  if (rawHeaders.length > 2 * HTTP_LIMITS.maxHeaders) return refuseHeaders(request, response);
   const path = url.split('?', 1)[0] ?? '';
   if (method === 'POST' && path === CALL_PATH) return serveCall(server, calls, request, response);
   const route = routes.get(path);
@@ -165,6 +166,12 @@ function serve({ server, calls, routes }: Served, request: IncomingMessage, resp
     response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) });
     response.end(body);
   });
+}
+
+/** Of too many, node:http keeps some: one that counts, or the second of a name, could be among the others. */
+function refuseHeaders(request: IncomingMessage, response: ServerResponse): void {
+  response.writeHead(431, { connection: 'close', 'content-length': 0 }).end();
+  linger(request);
 }
 
 function serveCall(server: Endpoint, calls: Calls, request: IncomingMessage, response: ServerResponse): void {

@@ -80,6 +80,7 @@ describe('servers and workers on PostgreSQL', { tags: ['postgres'], timeout: TIM
     const where = `postgres://${host}${pathname}`;
     expect(server.said).toEqual({
       url: server.url,
+      mcp_url: new URL('/mcp', server.url).href,
       server_id: 'waybill',
       store: where,
       queue: where,

@@ -56,6 +56,7 @@ export function describeRecordStore(name: string, open: () => Promise<RecordStor
   describe(`${name}: jobs`, () => {
     describeCreation(open);
     describeOpenJobs(open);
+    describeIds(open);
     describePriority(open);
     describeAttempts(open);
     describeQuestions(open);
@@ -598,6 +599,25 @@ function describeAttempts(open: Open): void {
       false,
     );
     expect((await jobs.get(id))?.state).toBe('running');
+  });
+}
+
+/** Ids come from clients, as any text that JSON can hold. */
+function describeIds(open: Open): void {
+  test('an id with a character that no id has is unknown, and does no harm to others asked for beside it', async () => {
+    const { jobs } = await open();
+    const { id } = await created(jobs);
+    const [known, nul, end] = await Promise.all([
+      jobs.get(id),
+      jobs.get('job_\u0000'),
+      jobs.end('job_\u0000', CANCELLED, LATER_MS),
+    ]);
+    expect(known?.id).toBe(id);
+    expect([nul, end]).toEqual([null, null]);
+    expect(await jobs.answer('job_\u0000', { sure: NO }, LATER_MS)).toBeNull();
+    const rest = (after: string) => jobs.list({ clientId: 'agent-a', after, limit: 10 });
+    expect(ids(await rest(`${id}\u0000`))).toEqual([id]);
+    expect(await rest('\u0000')).toEqual([]);
   });
 }
 

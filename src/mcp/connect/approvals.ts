@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import type { Credential } from '../../client/credential.ts';
 import { SetupError } from '../../errors/index.ts';
 import { CONNECT_LIMITS } from '../../limits.ts';
@@ -64,7 +64,8 @@ function refusal(path: string, problem: string): SetupError {
 function readText(path: string): string | null {
   let file: number;
   try {
-    file = openSync(path, 'r');
+    // A pipe must not block.
+    file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
     throw new SetupError(`cannot read ${path}: ${wordsOf(error)}`, { cause: error });

@@ -7,6 +7,9 @@ import { isObject } from '../../wire/json.ts';
 import type { ToolInfo } from '../backend.ts';
 import type { Ask } from './ask.ts';
 
+/** What is not shown: the file of approvals has tools by their names, and JSON of ours has no such member. */
+const HIDDEN: ReadonlySet<string> = new Set([...BUILT_IN_NAMES, '__proto__']);
+
 /** Every tool of the server but those that every server has, in the order of names. @throws ProtocolError */
 export async function readTools(ask: Ask): Promise<readonly ToolInfo[]> {
   const tools = new Map<string, ToolInfo>();
@@ -19,7 +22,7 @@ export async function readTools(ask: Ask): Promise<readonly ToolInfo[]> {
     }
   }
   return [...tools.values()]
-    .filter(({ name }) => !BUILT_IN_NAMES.has(name))
+    .filter(({ name }) => !HIDDEN.has(name))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
@@ -42,8 +45,8 @@ export async function* pages(
   throw new ProtocolError('internal', `${tool} has over ${CONNECT_LIMITS.maxPages} pages`);
 }
 
-/** Of a tool (docs/protocol.md §1); another could neither be called nor stand in the file of approvals. */
-const NAME = /^(?!__proto__$)[A-Za-z0-9_./-]{1,128}$/;
+/** Of a tool (docs/protocol.md §1): another could not be called. */
+const NAME = /^[A-Za-z0-9_./-]{1,128}$/;
 
 function toolOf(item: unknown): ToolInfo {
   const { name, description, job, annotations, input_schema, output_schema } = isObject(item) ? item : {};

@@ -22,7 +22,10 @@ const METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
   ['server/discover', discover],
   [
     'tools/list',
-    ({ params }, catalog) => ({ resultType: 'complete', ...catalog.page(cursorOf(params)), ...CACHEABLE }),
+    async ({ params }, catalog, { backend }) => {
+      await backend.mayList?.();
+      return { resultType: 'complete', ...catalog.page(cursorOf(params)), ...CACHEABLE };
+    },
   ],
   ['tools/call', callTool],
   [

@@ -24,13 +24,32 @@ export function checkHeaders({ method, params }: RpcMessage, header: Header): vo
   // A body that does not say its version is refused for that.
   if (typeof version === 'string') compare('MCP-Protocol-Version', header('mcp-protocol-version'), version);
   compare('Mcp-Method', header('mcp-method'), method);
+  const name = nameIn(method, params);
+  if (name !== undefined) compare('Mcp-Name', nameOf(header('mcp-name')), name);
+}
+
+/**
+ * The same for older revisions, which do not have these headers: they may be left out, and not deceive anybody.
+ *
+ * @throws RpcError `headerMismatch`
+ */
+export function checkGivenHeaders({ method, params }: RpcMessage, header: Header): void {
+  const [givenMethod, givenName] = [header('mcp-method'), header('mcp-name')];
+  if (givenMethod !== undefined) compare('Mcp-Method', givenMethod, method);
+  const name = nameIn(method, params);
+  if (givenName !== undefined && name !== undefined) compare('Mcp-Name', nameOf(givenName), name);
+}
+
+function nameIn(method: string, params: RpcMessage['params']): string | undefined {
   const member = NAMES[method];
   const name = member === undefined ? undefined : params[member];
-  if (typeof name !== 'string') return;
-  const raw = header('mcp-name');
+  return typeof name === 'string' ? name : undefined;
+}
+
+function nameOf(raw: string | undefined): string | undefined {
   const text = raw === undefined ? raw : headerText(raw);
   if (text === null) throw new RpcError('headerMismatch', 'Mcp-Name holds characters that a header may not');
-  compare('Mcp-Name', text, name);
+  return text;
 }
 
 function compare(name: string, header: string | undefined, body: string): void {

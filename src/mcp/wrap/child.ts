@@ -43,8 +43,16 @@ export async function startChild(
   if (pid === undefined) {
     return new Promise((_, reject) => child.once('error', reject));
   }
-  const signal = (name: NodeJS.Signals) => signalAll(child, pid, name);
-  const gone = watch(child, () => signal('SIGKILL'), events);
+  let isOver = false;
+  const signal = (name: NodeJS.Signals) => {
+    // Its number may belong to another group by now.
+    if (!isOver) signalAll(child, pid, name);
+  };
+  const killRest = () => {
+    signal('SIGKILL');
+    isOver = true;
+  };
+  const gone = watch(child, killRest, events);
   // A process that ends without a drain leaves nobody behind.
   const onExit = () => signal('SIGKILL');
   process.once('exit', onExit);

@@ -48,8 +48,7 @@ export function sortTools(listed: readonly unknown[]): Sorted {
   return { served, leftOut };
 }
 
-// As a name of a member of JSON it would be lost, or refused.
-const NAME = /^(?!__proto__$)[A-Za-z0-9_./-]{1,128}$/;
+const NAME = /^[A-Za-z0-9_./-]{1,128}$/;
 
 function readTool(value: unknown): ForeignTool | LeftOut {
   if (!isObject(value) || typeof value['name'] !== 'string') return { name: '', why: 'it has no name' };

@@ -29,7 +29,9 @@ export function answerJob(jobs: RecordStore['jobs'], now: () => number): BuiltIn
     output: z.strictObject({ job_id: z.string(), status: STATE }),
     async answer({ job_id, answers }, { clientId }) {
       const { questions } = await ownJob(jobs, job_id, clientId);
-      const given = Object.fromEntries(Object.entries(answers).map(([key, each]) => [key, toAnswer(each)]));
+      // No others: what the job asks from now on, these answers were not held against.
+      const wanted = Object.entries(answers).filter(([key]) => Object.hasOwn(questions, key));
+      const given = Object.fromEntries(wanted.map(([key, each]) => [key, toAnswer(each)]));
       const issues = answerIssues(questions, given);
       const [first] = issues;
       if (first !== undefined)

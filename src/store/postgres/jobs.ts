@@ -66,6 +66,7 @@ export function createJobRecords(
   const reads = createReads(db);
   const writes = createWrites(db);
   const attempts = createAttempts(db, changes, watch);
+  const dialogues = createDialogues(db, changes);
 
   async function create(job: NewJob): Promise<Creation> {
     const refusal = tooLarge(job.answers);
@@ -82,19 +83,23 @@ export function createJobRecords(
 
   return {
     create,
-    get: (id) => reads.get.run(id),
+    get: async (id) => (canBeHeld(id) ? reads.get.run(id) : null),
     begin: attempts.begin,
     progress: attempts.progress,
-    ...createDialogues(db, changes),
+    ask: dialogues.ask,
+    answer: async (id, answers, nowMs) => (canBeHeld(id) ? dialogues.answer(id, answers, nowMs) : null),
     finish: attempts.finish,
     release: attempts.release,
     async end(id, end, nowMs) {
+      if (!canBeHeld(id)) return null;
       const state = await attempts.end(id, end, nowMs);
       return state ?? (await reads.get.run(id))?.state ?? null;
     },
     async list({ clientId, state = null, after, limit }) {
       const prefix = jobIdPrefix(clientId);
-      const rows = await db.query(LIST, [prefix, after ?? `${prefix}~`, clientId, state, limit]);
+      // Ids have neither: nothing stands between the two.
+      const before = after?.replaceAll('\u0000', '\u0001') ?? `${prefix}~`;
+      const rows = await db.query(LIST, [prefix, before, clientId, state, limit]);
       return rows.map(toSummary);
     },
     async changed(id, afterRevision, signal) {
@@ -113,6 +118,14 @@ export function createJobRecords(
       ).then(() => {}),
     stop: () => watch.stop(),
   };
+}
+
+/**
+ * Clients ask for any text, and the database takes none with U+0000: the statement would fail, and with it all
+ * that others ask for in the same batch.
+ */
+function canBeHeld(id: string): boolean {
+  return !id.includes('\u0000');
 }
 
 function createReads(db: Database) {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -77,6 +78,12 @@ describe('approved tools', () => {
     approvals.write(TOOLS);
     for (const other of [{ request_key: generateSecret() }, { server_id: 'srv-2' }, { client_id: 'bob' }])
       expect(() => approvalsOf(path, { ...credential, ...other }).read()).toThrow(/another credential/);
+  });
+
+  test('that are a pipe do not hold the start up', () => {
+    const { file, approvals } = start();
+    execFileSync('mkfifo', [file]);
+    expect(() => approvals.read()).toThrow(SetupError);
   });
 
   test('that cannot be read or written are a SetupError', () => {

@@ -43,14 +43,19 @@ describe('the tools of a remote server', () => {
     expect(names).toEqual(['a', 'b']);
   });
 
+  test('are shown but for one whose name no file of approvals can hold', async () => {
+    const found = await readTools(listing([tool('sum'), tool('__proto__')]));
+    expect(found.map(({ name }) => name)).toEqual(['sum']);
+  });
+
   test('are refused when two have one name: one could hide behind the approval of the other', async () => {
     const two = listing([tool('sum', 'Adds, and sends them on.')], [tool('sum')]);
     await expect(readTools(two)).rejects.toMatchObject({ code: 'internal' });
     await expect(readTools(two)).rejects.toThrow(/sum.*twice/);
   });
 
-  test.each(['', 'two words', 'bell\u0007', 'x'.repeat(129), '__proto__'])(
-    'are refused when one has a name that cannot be called or approved: %j',
+  test.each(['', 'two words', 'bell\u0007', 'x'.repeat(129)])(
+    'are refused when one has a name that cannot be called: %j',
     async (name) => {
       const error = await readTools(listing([tool('sum'), tool(name)])).catch((thrown: unknown) => thrown);
       expect(error).toMatchObject({ code: 'internal' });

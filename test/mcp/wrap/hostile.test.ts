@@ -122,10 +122,12 @@ describe('a call', () => {
 
   test('waits for its turn when there are as many as may be, and is told busy when it waits too long', async () => {
     limit({ waitMs: 300 });
-    const { client } = await wrapped(hostile(), { maxCalls: 1 }, { directTimeoutMs: 2_000 });
-    const first = client.call('hang').catch((error: unknown) => error);
+    const { client } = await wrapped(hostile(), { maxCalls: 1, jobs: ['hang.*'] });
+    const job = await client.start('hang.job');
+    // It says so when it has the one place.
+    for await (const { progress } of job.updates()) if (progress !== null) break;
     expect(await refusalOf(client.call('echo', {}, { timeoutMs: 1_000 }))).toMatchObject({ code: 'busy' });
-    expect(await first).toMatchObject({ code: 'deadline_exceeded' });
+    await job.cancel();
     const calls = [1, 2, 3].map((n) => client.call('echo', { n }));
     expect((await Promise.all(calls)).map(textOf)).toEqual(['{"n":1}', '{"n":2}', '{"n":3}']);
   });

@@ -36,7 +36,7 @@ test('nor when it does so during a call', async () => {
     hi,
   });
   const { client } = await wrapped({ kind: 'http', url, token: 'wbt_secret' });
-  await expect(client.call('away', { secret: 1 })).rejects.toThrow();
+  await expect(client.call('away', { secret: 1 })).rejects.toMatchObject({ code: 'job_failed' });
   expect(heard).toEqual([]);
   expect(textOf(await client.call('hi'))).toBe('hi');
 });
