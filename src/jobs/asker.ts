@@ -30,6 +30,7 @@ export function createAsker({ fence, answers: known }: Attempt, context: AskerCo
   setMaxListeners(0, stopped.signal);
   /** What somebody waits for: a tool may ask while it asks. */
   const waiting = new Set<Questions>();
+  let writing: Promise<unknown> = Promise.resolve();
 
   async function ask(questions: Questions): Promise<Answers> {
     const asked = checkQuestions(questions, 'ask');
@@ -47,9 +48,7 @@ export function createAsker({ fence, answers: known }: Attempt, context: AskerCo
   }
 
   async function answered(asked: Questions): Promise<Answers> {
-    const all: Questions = Object.fromEntries([...waiting].flatMap((each) => Object.entries(each)));
-    const held = await patiently(() => store.jobs.ask(fence, all, now()));
-    if (!held) onFenceLost();
+    await write();
     for (;;) {
       stopped.signal.throwIfAborted();
       const job = await patiently(() => store.jobs.get(fence.jobId));
@@ -59,6 +58,21 @@ export function createAsker({ fence, answers: known }: Attempt, context: AskerCo
       if (answers !== null) return answers;
       await store.jobs.changed(fence.jobId, job.revision, stopped.signal);
     }
+  }
+
+  /** One write after the other, each of all that is asked by then: an earlier one must not end last. */
+  function write(): Promise<void> {
+    const written = writing
+      .catch(() => {})
+      .then(() => {
+        const all: Questions = Object.fromEntries([...waiting].flatMap((each) => Object.entries(each)));
+        return patiently(() => store.jobs.ask(fence, all, now()));
+      })
+      .then((held) => {
+        if (!held) onFenceLost();
+      });
+    writing = written;
+    return written;
   }
 
   /** A person may take hours: a store that is away for a while does not end the job. */
