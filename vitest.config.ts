@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { missingServices, SERVICE_TAGS } from './test/support/services/index.ts';
 
@@ -11,7 +12,8 @@ export default defineConfig({
     tags: SERVICE_TAGS.map((name) => (missing.has(name) ? { name, skip: true } : { name })),
     // Tests start processes, hold locks and change environments: each file has a process of its own.
     pool: 'forks',
-    maxWorkers: '100%',
+    // One more than there are cores: many tests wait for a process or a time-out, and leave theirs idle.
+    maxWorkers: availableParallelism() + 1,
     // Far above what any test needs, so that a busy machine fails nothing; a hung test still ends.
     testTimeout: 30_000,
     hookTimeout: 30_000,
