@@ -167,10 +167,15 @@ export const TOOL_LIMITS = {
 export const HTTP_LIMITS = {
   // Open connections of one process, far below the usual limit on file descriptors.
   maxConnections: 10_000,
+  // Then a peer connects anew: one that never lets go would stay with its server when others have joined. A
+  // handshake with TLS takes milliseconds, spread over so many calls less than a microsecond each.
+  maxRequestsPerConnection: 10_000,
   // Bodies that have begun and not ended, all connections together: strangers could fill the memory with them.
   maxHeldBytes: 268_435_456,
   // A client that trickles its headers or body holds a connection no longer than this (slow loris).
   headersTimeoutMs: 10_000,
+  // The same before that, for the handshake of TLS.
+  handshakeTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
   // How often the two times above are looked at.
   checkIntervalMs: 2_000,

@@ -1,8 +1,8 @@
-import { isIPv4 } from 'node:net';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { MCP_LIMITS } from '../limits.ts';
 import type { McpOptions } from '../mcp/options.ts';
 import { clientId, integer } from './options.ts';
+import { isLoopback } from './tls-options.ts';
 
 /** How the verbs that speak the Model Context Protocol are told to. */
 
@@ -48,10 +48,6 @@ export function mcpOptions(
     ...(mcpAnonymous !== undefined && { anonymous: mcpAnonymous }),
     ...(mcpHost !== undefined && { hosts: mcpHost }),
   };
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }
 
 function hostName(text: string): string {

@@ -18,11 +18,18 @@ import { drainOption, hostOption, jsonOption, portOption, serverIdOption } from 
 import { paint, print } from './output.ts';
 import { drain, endSignal, type Service } from './service.ts';
 import type { EndSignal } from './signals.ts';
+import {
+  addTlsOptions,
+  loadTls,
+  renewAtHangUp,
+  type TlsFiles,
+  tlsFiles,
+  type TlsFlags,
+} from './tls-options.ts';
 
 /** What the verbs that serve tools have in common. */
 
-export interface ServingOptions extends McpFlags {
-  readonly host: string;
+export interface ServingOptions extends McpFlags, TlsFlags {
   readonly port: number;
   readonly serverId?: string;
   readonly worker: boolean;
@@ -34,7 +41,8 @@ export interface ServingOptions extends McpFlags {
 }
 
 export function addServingOptions(command: Command, concurrency = concurrencyOption()): Command {
-  command.addOption(hostOption()).addOption(portOption()).addOption(serverIdOption()).addOption(dataOption());
+  addTlsOptions(command.addOption(hostOption()).addOption(portOption()));
+  command.addOption(serverIdOption()).addOption(dataOption());
   return addMcpOptions(addQueueOptions(addStoreOptions(command)))
     .addOption(new Option('--no-worker', 'accept jobs and leave them to "waybill worker"'))
     .addOption(concurrency)
@@ -44,20 +52,31 @@ export function addServingOptions(command: Command, concurrency = concurrencyOpt
 }
 
 /** Options of these have no meaning on stdin and stdout. */
-const HTTP_ONLY = ['host', 'port', 'json', 'mcpAnonymous', 'mcpHost', 'mcpWaitMs'] as const;
+const HTTP_ONLY = [
+  'host',
+  'port',
+  'tlsCert',
+  'tlsKey',
+  'behindProxy',
+  'json',
+  'mcpAnonymous',
+  'mcpHost',
+  'mcpWaitMs',
+] as const;
 
 export interface ServingPlace {
   readonly urls: EngineUrls;
   readonly mcp: McpOptions;
+  readonly tls: TlsFiles | null;
 }
 
-/** Where records and jobs are, and who may come to `/mcp`. @throws Failure when options contradict each other */
+/** Where records and jobs are, who may come to `/mcp`, and over what. @throws Failure when options contradict each other */
 export function servingPlace(command: Command, options: ServingOptions): ServingPlace {
   if (options.stdio) refuseBeside(command, '--stdio', [...HTTP_ONLY]);
   if (!options.worker) refuseBeside(command, '--no-worker', ['concurrency']);
   const urls = engineUrls(command);
   if (!options.worker && urls.kind === 'sqlite') command.error(`--no-worker ${NEEDS_POSTGRES}`);
-  return { urls, mcp: mcpOptions(command, options) };
+  return { urls, mcp: mcpOptions(command, options), tls: tlsFiles(command, options) };
 }
 
 /** Variables may stay set: only a flag says that somebody expects a port or a line of our own. */
@@ -81,7 +100,7 @@ const SOLID: Ground = { isUp: () => true, close: async () => {} };
 export async function serveTools(
   { transports, log, ended: awaited }: Service & { readonly ended?: Promise<EndSignal> },
   tools: readonly Tool[],
-  { urls, mcp }: ServingPlace,
+  { urls, mcp, tls }: ServingPlace,
   options: ServingOptions,
   ground: Ground = SOLID,
 ): Promise<void> {
@@ -89,7 +108,11 @@ export async function serveTools(
   // The address first: if it cannot be had, nothing has been changed yet.
   const { host, port, serverId, worker, concurrency, allowVolatileQueue = false, drainMs } = options;
   const route = closedRoute();
-  const listener = options.stdio ? null : await transports.listen(door, { host, port, routes: [route] });
+  const pair = tls === null ? {} : { tls: await loadTls(tls, log) };
+  const listener = options.stdio
+    ? null
+    : await transports.listen(door, { host, port, routes: [route], ...pair });
+  if (listener !== null && tls !== null) renewAtHangUp(listener, tls, log);
   let server: Server;
   try {
     server = await transports.createServer({

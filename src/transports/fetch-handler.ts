@@ -3,6 +3,7 @@ import type { Endpoint, Reply } from '../server/index.ts';
 import { answerPlain, CALL_PATH, isJson, JSON_TYPE } from './http-routes.ts';
 import { hold, newPieces, whole } from './pieces.ts';
 import type { Route, RouteAnswer } from './route.ts';
+import { type SafeHeaders, safeHeaders } from './safe-headers.ts';
 
 /**
  * A web-standard handler for other runtimes and frameworks: `Deno.serve(handler)`,
@@ -14,13 +15,17 @@ export function createFetchHandler(
   { routes = [] }: { readonly routes?: readonly Route[] } = {},
 ): (request: Request) => Promise<Response> {
   return async (request) => {
-    const { pathname } = new URL(request.url);
+    const { pathname, protocol } = new URL(request.url);
+    const safe = safeHeaders(protocol === 'https:');
     const route = routes.find(({ path }) => path === pathname);
-    if (route !== undefined) return serveRoute(route, request);
+    if (route !== undefined) return serveRoute(route, request, safe);
     if (pathname !== CALL_PATH || request.method !== 'POST') {
       const { status, headers, body } = await answerPlain(server, request.method, pathname);
-      return new Response(request.method === 'HEAD' ? null : body, { status, headers });
+      const init = { status, headers: { ...safe, ...headers } };
+      return new Response(request.method === 'HEAD' ? null : body, init);
     }
+    const toResponse = ({ body, httpStatus }: Reply) =>
+      new Response(body, { status: httpStatus, headers: { 'content-type': JSON_TYPE, ...safe } });
     if (!isJson(request.headers.get('content-type'))) {
       return toResponse(server.refuse(new ProtocolError('unsupported_media_type', `send ${JSON_TYPE}`)));
     }
@@ -33,7 +38,7 @@ export function createFetchHandler(
   };
 }
 
-async function serveRoute(route: Route, request: Request): Promise<Response> {
+async function serveRoute(route: Route, request: Request, safe: SafeHeaders): Promise<Response> {
   const { method, headers } = request;
   // Not every runtime shows the header that the URL was made of.
   const host = new URL(request.url).host;
@@ -44,11 +49,12 @@ async function serveRoute(route: Route, request: Request): Promise<Response> {
   const leave = () => leaving.abort();
   request.signal.addEventListener('abort', leave);
   if (request.signal.aborted) leave();
-  return answerOf(await route.handle({ method, header, body, signal: leaving.signal }), leave);
+  return answerOf(await route.handle({ method, header, body, signal: leaving.signal }), safe, leave);
 }
 
-function answerOf(answer: RouteAnswer, leave: () => void): Response {
-  const { status, headers } = answer;
+function answerOf(answer: RouteAnswer, safe: SafeHeaders, leave: () => void): Response {
+  const { status } = answer;
+  const headers = { ...safe, ...answer.headers };
   if (!('events' in answer))
     return new Response(answer.body === '' ? null : answer.body, { status, headers });
   const utf8 = new TextEncoder();
@@ -78,8 +84,4 @@ async function readUpTo(request: Request, maxBytes: number): Promise<Uint8Array 
     hold(pieces, chunk);
   }
   return whole(pieces);
-}
-
-function toResponse({ body, httpStatus }: Reply): Response {
-  return new Response(body, { status: httpStatus, headers: { 'content-type': JSON_TYPE } });
 }

@@ -27,7 +27,7 @@ export async function answerPlain(server: Endpoint, method: string, path: string
 function plain(status: number, body: string, headers: Record<string, string> = {}): PlainAnswer {
   return {
     status,
-    headers: { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store', ...headers },
+    headers: { 'content-type': 'text/plain; charset=utf-8', ...headers },
     body: `${body}\n`,
   };
 }

@@ -13,3 +13,4 @@ export { inProcess } from './in-process.ts';
 export { type Listener, type ListenOptions, listen } from './node-http.ts';
 export type { Route, RouteAnswer, RouteRequest } from './route.ts';
 export { serveStdio } from './stdio.ts';
+export type { TlsPair } from './tls.ts';

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HTTP_LIMITS } from '../limits.ts';
 import { hold, newPieces, whole } from './pieces.ts';
+import type { SafeHeaders } from './safe-headers.ts';
 
 /** What a listener has in hand. */
 export interface Calls {
@@ -9,6 +10,8 @@ export interface Calls {
   /** Of bodies that have begun and not ended. */
   heldBytes: number;
   readonly maxHeldBytes: number;
+  /** Of every answer. */
+  readonly headers: SafeHeaders;
 }
 
 /**
@@ -36,7 +39,7 @@ export function receive(
     }
     hold(pieces, chunk);
     // Most bodies come whole, and are not held.
-    if (length !== declared && !held.add(chunk.length)) turnAway(request, response);
+    if (length !== declared && !held.add(chunk.length)) turnAway(calls, request, response);
     return undefined;
   });
   request.on('end', () => take(whole(pieces)));
@@ -61,9 +64,9 @@ function holdBytes(calls: Calls, request: IncomingMessage) {
 }
 
 /** Nobody is known yet, and none of the four unsigned refusals would be true: this is no message. */
-function turnAway(request: IncomingMessage, response: ServerResponse): void {
+function turnAway({ headers }: Calls, request: IncomingMessage, response: ServerResponse): void {
   request.removeAllListeners('data').removeAllListeners('end');
-  response.writeHead(503, { 'retry-after': '1', connection: 'close', 'content-length': 0 });
+  response.writeHead(503, { ...headers, 'retry-after': '1', connection: 'close', 'content-length': 0 });
   response.end(() => request.destroy());
 }
 

@@ -16,7 +16,7 @@ export function serveRoute(
       if ('events' in answer) void stream(request, response, answer, calls);
       else {
         calls.open--;
-        atEndOfTurn(() => sendBody(response, answer));
+        atEndOfTurn(() => sendBody(calls, response, answer));
       }
       if (body === null) linger(request);
     });
@@ -97,10 +97,11 @@ function atEndOfTurn(reply: () => void): void {
 }
 
 function sendBody(
+  { headers: safe }: Calls,
   response: ServerResponse,
   { status, headers, body }: Extract<RouteAnswer, { body: string }>,
 ) {
-  response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) });
+  response.writeHead(status, { ...safe, ...headers, 'content-length': Buffer.byteLength(body) });
   response.end(body);
 }
 
@@ -111,7 +112,7 @@ async function stream(
   { status, headers, events }: Extract<RouteAnswer, { events: AsyncIterable<string> }>,
   calls: Calls,
 ): Promise<void> {
-  response.writeHead(status, { ...headers });
+  response.writeHead(status, { ...calls.headers, ...headers });
   const alive = setInterval(() => response.write(':\n\n'), HTTP_LIMITS.streamAliveMs);
   try {
     for await (const text of events) {

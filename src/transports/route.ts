@@ -22,7 +22,10 @@ export interface RouteRequest {
   readonly signal: AbortSignal;
 }
 
-/** One body, or a stream of server-sent events: each string is one event's data. */
+/**
+ * Its headers come beside those that every answer has: `cache-control: no-store`, `x-content-type-options: nosniff`.
+ * One body, or a stream of server-sent events: each string is one event's data.
+ */
 export type RouteAnswer =
   | {
       readonly status: number;

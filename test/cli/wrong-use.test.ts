@@ -186,7 +186,10 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
         ['serve', '--port', String(port)],
         /cannot listen on 127\.0\.0\.1:\d+: the port is taken; choose another --port/,
       ],
-      [['serve', '--host', '192.0.2.1', '--port', '0'], /no such address; choose another --host/],
+      [
+        ['serve', '--behind-proxy', '--host', '192.0.2.1', '--port', '0'],
+        /no such address; choose another --host/,
+      ],
     ]);
   });
 

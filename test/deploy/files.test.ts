@@ -109,6 +109,12 @@ describe('deploy/compose.yaml', () => {
     ]);
   });
 
+  test('says that servers, which listen on every address of theirs, are behind the proxy', () => {
+    expect(read('Dockerfile')).toContain('WAYBILL_HOST=0.0.0.0');
+    for (const name of ['server-a', 'server-b'])
+      expect(COMPOSE.services[name]?.environment).toMatchObject({ WAYBILL_BEHIND_PROXY: 'true' });
+  });
+
   test('keeps database and Redis away from all but servers and workers', () => {
     const inside = SERVICES.filter(([, { networks }]) => networks.includes('back')).map(([name]) => name);
     expect(inside).toEqual([...OURS.map(([name]) => name), 'postgres', 'redis']);

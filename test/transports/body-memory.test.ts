@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { type Calls, receive } from '../../src/transports/node-body.ts';
+import { safeHeaders } from '../../src/transports/safe-headers.ts';
 
 /** Of what is still referred to. */
 function heapBytes(): number {
@@ -16,7 +17,7 @@ function heapBytes(): number {
 
 test('a body that comes byte by byte takes little more memory than its bytes, and arrives whole', async () => {
   const request = new IncomingMessage(new Socket());
-  const calls: Calls = { open: 0, heldBytes: 0, maxHeldBytes: 10_000_000 };
+  const calls: Calls = { open: 0, heldBytes: 0, maxHeldBytes: 10_000_000, headers: safeHeaders(false) };
   const sent = Buffer.from(Array.from({ length: 300_000 }, (_, n) => n % 251));
   const taken = new Promise<Uint8Array | null>((resolve) => {
     receive(request, new ServerResponse(request), calls, 1_000_000, resolve);

@@ -24,6 +24,7 @@ async function answerOf(response: Response) {
     type: header('content-type'),
     allow: header('allow'),
     cache: header('cache-control'),
+    sniff: header('x-content-type-options'),
     body: await response.text(),
   };
 }
