@@ -115,7 +115,8 @@ export function idOf(value: unknown): RpcId | null {
 }
 
 export function asRpcId(id: unknown): RpcId | null {
-  return typeof id === 'string' || typeof id === 'number' ? id : null;
+  // 1e400 is read as an infinity, which JSON would write as null.
+  return typeof id === 'string' || (typeof id === 'number' && Number.isFinite(id)) ? id : null;
 }
 
 /** @throws RpcError `internal` for an answer that is larger than hosts can be asked to read */

@@ -124,6 +124,24 @@ describe('the canonical text of any value', () => {
     );
   });
 
+  test('of a list is that of its items, whatever methods the list was given', () => {
+    const items = [1, 'a', null, true, -0, '\u2028', 1e21];
+    const text = '1,"a",null,true,0,"\u2028",1e+21';
+    for (const [times, list] of [1, 10].map(
+      (n) => [n, Array.from({ length: n }, () => items).flat()] as const,
+    )) {
+      expect(canonicalize(list)).toBe(`[${Array.from({ length: times }, () => text).join()}]`);
+      expect(canonicalize(Object.assign([...list], { toJSON: () => 'other' }))).toBe(canonicalize(list));
+    }
+    const zeros = Array.from({ length: 100 }, () => 0);
+    for (const wrong of [Number.NaN, '\ud800', undefined, 1n])
+      expect(() => canonicalize([...zeros, wrong])).toThrow('[100]: ');
+    expect(() => canonicalize(Object.assign([...zeros], { length: 101 }))).toThrow('[100]: is undefined');
+    const within = (depth: number): unknown => (depth === 0 ? zeros : [within(depth - 1)]);
+    expect(canonicalize(within(31))).toContain('[[0,0');
+    expect(() => canonicalize(within(32))).toThrow('is nested too deep');
+  });
+
   test('takes objects without a prototype', () => {
     expect(canonicalize(Object.assign(Object.create(null), { b: 1, a: {} }))).toBe('{"a":{},"b":1}');
   });
