@@ -11,9 +11,14 @@ async function assertSurvives(options: Omit<ChaosOptions, 'seed'>): Promise<void
   const { violations, timeline, summary, counts } = await runChaos({ ...options, seed });
   console.log(summary);
   expect(violations.length === 0 ? '' : [...violations, timeline].join('\n')).toBe('');
-  // It was no idle run.
-  const signs = ['cancels confirmed', 'attempts begun again', 'replays: replayed', 'retries'];
-  expect(signs.filter((sign) => (counts.get(sign) ?? 0) === 0)).toEqual([]);
+  // It was no idle run. Whether a cancel comes before the end of its job is chance, in a run so short.
+  const signs = [
+    ['cancels confirmed', 'cancels too late'],
+    ['attempts begun again'],
+    ['replays: replayed'],
+    ['retries'],
+  ];
+  expect(signs.filter((sign) => sign.every((count) => (counts.get(count) ?? 0) === 0))).toEqual([]);
 }
 
 describe('chaos: processes and services killed and frozen under load', { timeout: TIMEOUT_MS }, () => {
