@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import {
   type Credential,
@@ -68,10 +69,14 @@ function readCredential(file: string): Credential {
   return value as Credential;
 }
 
+/** How long a server may take to know a client that was added just now. */
+const NEW_CLIENT_MS = 3_000;
+
 /** Names of the server's tools, so that cases which need others can be skipped; none if it cannot say. */
 async function toolsOf(credential: Credential): Promise<ReadonlySet<string>> {
   const names = new Set<string>();
   const { client_id, server_id, request_key } = credential;
+  const giveUpMs = Date.now() + NEW_CLIENT_MS;
   let args: object | null = {};
   while (args !== null) {
     const fresh = { request_id: randomUUID(), nonce: randomUUID(), ts_ms: Date.now() };
@@ -83,6 +88,10 @@ async function toolsOf(credential: Credential): Promise<ReadonlySet<string>> {
       // The case of list_tools will say so.
       if (error instanceof Failure) return names;
       throw error;
+    }
+    if (!reply.signed && Date.now() < giveUpMs) {
+      await sleep(200);
+      continue;
     }
     const tools: unknown = Reflect.get(Object(reply.result), 'tools');
     const cursor: unknown = Reflect.get(Object(reply.result), 'next_cursor');
