@@ -51,6 +51,9 @@ export function createKeeper(folder: string, signal: 'SIGQUIT' | 'SIGKILL'): Kee
   };
 }
 
+/** Names the folder that the data of services is put in, instead of the temp folder of the system. */
+export const DATA_VARIABLE = 'WAYBILL_TEST_DATA';
+
 /**
  * A new folder and a free port on loopback. The folder's name has the port, so that two services which start at once,
  * or one that is down for a moment, never lose theirs to each other. The ports are below those that the system gives
@@ -59,7 +62,7 @@ export function createKeeper(folder: string, signal: 'SIGQUIT' | 'SIGKILL'): Kee
 export async function reservePlace(): Promise<Place> {
   for (;;) {
     const port = randomInt(20_000, 32_000);
-    const folder = join(tmpdir(), `waybill-test-${port}`);
+    const folder = join(process.env[DATA_VARIABLE] ?? tmpdir(), `waybill-test-${port}`);
     if (!makeFolder(folder)) continue;
     if (await isFree(port)) return { port, folder };
     rmdirSync(folder);

@@ -1,7 +1,7 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
-import { inject, onTestFinished } from 'vitest';
+import { afterAll, inject, onTestFinished } from 'vitest';
 import type { ServiceTag } from './missing.ts';
 
 declare module 'vitest' {
@@ -17,19 +17,29 @@ declare module 'vitest' {
 /** An empty database on the shared PostgreSQL, dropped when the test ends. The test has the tag `postgres`. */
 export async function postgresUrl(): Promise<string> {
   const name = `waybill_test_${randomBytes(8).toString('hex')}`;
-  const administer = async (sql: string) => {
-    const client = new Client({ connectionString: await serverUrl('postgres') });
-    await client.connect();
-    try {
-      await client.query(sql);
-    } finally {
-      await client.end();
-    }
-  };
   // Before the first await, while it is certain which test this is.
   onTestFinished(() => administer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
   await administer(`CREATE DATABASE ${name} TEMPLATE template0`);
   return withPath(await serverUrl('postgres'), name);
+}
+
+/** One connection for all tests of the file: making one costs as much as the drop of a database. */
+let administrator: Promise<Client> | undefined;
+afterAll(async () => (await administrator)?.end());
+
+async function administer(sql: string): Promise<void> {
+  administrator ??= connectAdministrator();
+  await (await administrator).query(sql);
+}
+
+async function connectAdministrator(): Promise<Client> {
+  const client = new Client({ connectionString: await serverUrl('postgres') });
+  // A server that somebody lends us may end a connection that is idle: then the next one is new.
+  client.on('error', () => {
+    administrator = undefined;
+  });
+  await client.connect();
+  return client;
 }
 
 /** Marks a database of Redis as in use. */
@@ -87,7 +97,15 @@ function withPath(server: string, database: string): string {
   return url.href;
 }
 
-async function serverUrl(name: 'postgres' | 'redis'): Promise<string> {
+const serverUrls = new Map<string, Promise<string>>();
+
+function serverUrl(name: 'postgres' | 'redis'): Promise<string> {
+  const url = serverUrls.get(name) ?? askServerUrl(name);
+  serverUrls.set(name, url);
+  return url;
+}
+
+async function askServerUrl(name: 'postgres' | 'redis'): Promise<string> {
   const response = await fetch(`${inject('services')}${name}`);
   const text = await response.text();
   if (!response.ok) throw new Error(`no ${name} for this test: ${text}`);
