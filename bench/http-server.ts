@@ -1,6 +1,6 @@
 /**
- * A process of its own: one server under load. Arguments: `waybill`, `replica` (its client is there) or `minimal`,
- * and the URL of its store. Sends its port.
+ * A process of its own: one server under load. Arguments: `minimal`, `waybill`, `replica` (its client is there),
+ * `audited`, `limited` or `trusted` (both), and the URL of its store. Sends its port.
  */
 import { createServer, listen } from '../src/transports/index.ts';
 import exampleTools from '../src/cli/example-tools.ts';
@@ -12,9 +12,13 @@ const [kind, store = ''] = process.argv.slice(2);
 async function start(): Promise<number> {
   const { serverId, clientId, keys } = BENCH_CLIENT;
   if (kind === 'minimal') return startMinimalServer(keys, serverId);
-  const server = await createServer({ tools: exampleTools, store, serverId });
+  // What is measured against a server without an audit has none either.
+  const audit = kind === 'audited' || kind === 'trusted';
+  const server = await createServer({ tools: exampleTools, store, serverId, audit });
   const { port, url } = await listen(server);
-  if (kind === 'waybill') await server.addClient({ id: clientId, url, keys });
+  const terms =
+    kind === 'trusted' || kind === 'limited' ? { scopes: ['batch_*'], callsPerMinute: 100_000_000 } : {};
+  if (kind !== 'replica') await server.addClient({ id: clientId, url, keys, terms });
   return port;
 }
 

@@ -56,13 +56,13 @@ export async function start(kind: string, store: string): Promise<Running> {
   return { child, port: message.port };
 }
 
-interface Round {
+export interface Round {
   readonly perSecond: number;
   /** CPU of the server process for one call, system time included. */
   readonly cpuUs: number;
 }
 
-async function round({ child, port }: Running, calls: number): Promise<Round> {
+export async function round({ child, port }: Running, calls: number): Promise<Round> {
   const bodies = Array.from({ length: calls }, () => signedRequest());
   const before = await cpuOf(child);
   const { perSecond, notOk } = await load(callsTo(port), bodies, CONNECTIONS);

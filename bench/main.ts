@@ -1,9 +1,12 @@
 /** `npm run bench [part …]`: measures and prints one table. Exit code 1 if a target is missed. */
 import { cpus } from 'node:os';
+import { benchAudit } from './audit.ts';
+import { benchAuditCalls } from './audit-calls.ts';
 import { benchBomb, benchCodec } from './codec.ts';
 import { benchEngines } from './engines.ts';
 import { benchHttp } from './http.ts';
 import { benchJobs } from './jobs.ts';
+import { benchLimits } from './limits.ts';
 import { benchMcp, benchTasks } from './mcp.ts';
 import { benchMemory } from './memory.ts';
 import { benchProxy } from './proxy.ts';
@@ -15,9 +18,12 @@ const PARTS: Readonly<Record<string, () => Promise<Line[]> | Line[]>> = {
   codec: benchCodec,
   bomb: benchBomb,
   http: benchHttp,
+  audit: benchAudit,
+  'audit-calls': benchAuditCalls,
   jobs: benchJobs,
   engines: benchEngines,
   replicas: benchReplicas,
+  limits: benchLimits,
   mcp: benchMcp,
   tasks: benchTasks,
   proxy: benchProxy,

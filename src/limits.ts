@@ -271,3 +271,29 @@ export const INSTALL_LIMITS = {
   // Depth of its JSON: every recursion over it is bounded.
   maxConfigDepth: 200,
 } as const;
+
+/** What an operator may say of one client. */
+export const TERMS_LIMITS = {
+  // Patterns of tools: looked at one after the other with each call.
+  maxScopes: 100,
+  // As long as the longest name of a tool.
+  maxScopeChars: 128,
+  // Calls a minute, jobs a day and open jobs: more is no limit.
+  maxQuantity: 1_000_000_000,
+  // A few lines.
+  maxNoteChars: 500,
+} as const;
+
+/** The record of what was done (`src/audit`). */
+export const AUDIT_LIMITS = {
+  // Signed heads: what was cut off after the last one cannot be told from a crash, so they come often; a
+  // signature takes 22 µs.
+  headMs: 1_000,
+  // The same while nothing happens: an auditor sees from it that the process was alive and had nothing to say.
+  idleHeadMs: 60_000,
+  // After a failure calls are refused at once for this long, then one of them tries the store again.
+  retryMs: 250,
+  // Longest line that a reader takes. Records stay below 2 KiB, the first of a chain below 32 KiB; the last line of
+  // a bundle names every chain at 150 bytes: 100 000 of them.
+  maxLineBytes: 16_777_216,
+} as const;

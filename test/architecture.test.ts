@@ -11,6 +11,7 @@ const FLOORS: Readonly<Record<string, number>> = {
   wire: 1,
   tools: 1,
   store: 2,
+  audit: 3,
   jobs: 3,
   server: 4,
   client: 4,

@@ -499,7 +499,9 @@ def _post(url: str, data: bytes, seconds: float) -> bytes:
 
 def _credential_problem(credential: Any) -> str | None:
     members = {"client_id", "server_id", "url", "request_key", "response_key"}
-    if not isinstance(credential, Mapping) or set(credential) != members:
+    if isinstance(credential, Mapping) and credential.get("algorithm", "hmac-sha256") != "hmac-sha256":
+        return "algorithm must be hmac-sha256: Python's standard library cannot sign with another, such as ed25519"
+    if not isinstance(credential, Mapping) or set(credential) - {"algorithm"} != members:
         # Names are not printed: in a file that was put together wrongly one may be a secret.
         return "must be an object of client_id, server_id, url, request_key and response_key"
     if not _text(ID)(credential["client_id"]) or not _text(ID)(credential["server_id"]):
@@ -513,6 +515,8 @@ def _credential_problem(credential: Any) -> str | None:
         match = GENERATED_KEY.fullmatch(key)
         if key.startswith("wb_") and (match is None or "%08x" % zlib.crc32(match[1].encode()) != match[2]):
             return f"{name} has a wrong length or checksum: it was mistyped or cut"
+        if key.startswith(("wbs_", "wbp_", "wbt_")):
+            return f"{name} must be a shared secret (wb_): it is a key of ed25519 or a bearer token"
     # One key for both directions would let the server forge requests of the client.
     return "request_key and response_key must differ" if key == credential["request_key"] else None
 

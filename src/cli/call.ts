@@ -8,12 +8,14 @@ import { Failure, failureOf, wrongUse } from './exits.ts';
 import { parseObject } from './json-object.ts';
 import { addClientFlags, type ClientFlags, requestIdOption, toolArgument } from './options.ts';
 import { print } from './output.ts';
+import { addSaveOptions, type SaveFlags, savingMessages } from './saved-messages.ts';
 import { interruptible } from './signals.ts';
 import { addVerb } from './verb.ts';
 
-interface CallOptions extends ClientFlags {
+interface CallOptions extends ClientFlags, SaveFlags {
   readonly requestId?: string;
   readonly wait: boolean;
+  readonly explain?: true;
 }
 
 export function addCall(program: Command): void {
@@ -26,20 +28,32 @@ export function addCall(program: Command): void {
       `call batch_sum '{"numbers":[1,2,3.5]}' --credential alice.json`,
       'call batch_sum --credential alice.json < args.json',
       `call start_long_task '{"seconds":5}' --credential alice.json --no-wait`,
+      `call start_long_task '{"seconds":5}' --credential alice.json --explain`,
     ],
   })
     .addArgument(toolArgument())
     .argument('[json]', 'arguments as a JSON object, or "-" for stdin')
     .addOption(requestIdOption())
-    .addOption(new Option('--no-wait', 'for a job: print its id instead of waiting'));
-  addClientFlags(command).action(call);
+    .addOption(new Option('--no-wait', 'for a job: print its id instead of waiting'))
+    .addOption(
+      new Option('--explain', 'run nothing: show step by step what would become of the call').conflicts([
+        'requestId',
+        'saveReply',
+        'saveRequest',
+      ]),
+    );
+  addClientFlags(addSaveOptions(command)).action(call);
 }
 
 async function call(tool: string, json: string | undefined, options: CallOptions): Promise<void> {
   const args = parseArgs(await argsText(json));
+  if (options.explain) return (await import('./explain.ts')).explain(tool, args, options);
   const { connect } = await import('./connect.ts');
+  await savingMessages(options, (tap) => callWith(connect(options, tap), tool, args, options));
+}
+
+async function callWith(client: Client, tool: string, args: JsonObject, options: CallOptions): Promise<void> {
   const { follow, goesOn } = await import('./follow.ts');
-  const client = connect(options);
   const requestId = options.requestId ?? crypto.randomUUID();
   let job: JobHandle | null = null;
   const why = () => (job === null ? againHint(requestId) : goesOn(job, options));

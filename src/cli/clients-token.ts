@@ -1,11 +1,9 @@
 import { type Command, Option } from 'commander';
-import { SetupError } from '../errors/index.ts';
 import type { EngineUrls } from '../jobs/engine-urls.ts';
-import type { ClientStore } from '../store/record-store.ts';
-import { openClients, refuseMissing } from './client-store.ts';
+import { inStore, refuseMissing } from './client-store.ts';
 import { addStoreOptions, dataOption, engineUrls } from './engine-options.ts';
 import { withNewFile } from './new-file.ts';
-import { clientIdArgument, filled, jsonOption } from './options.ts';
+import { filled, jsonOption, knownClientArgument } from './options.ts';
 import { note, print } from './output.ts';
 import { addVerb } from './verb.ts';
 
@@ -16,8 +14,6 @@ interface TokenOptions {
 }
 
 export function addClientsToken(group: Command): void {
-  const id = clientIdArgument();
-  id.description = 'id of the client';
   const command = addVerb(group, 'token', {
     summary:
       'Give a client a bearer token, for hosts that do not sign, and print it: the only time that it is shown.',
@@ -26,7 +22,7 @@ export function addClientsToken(group: Command): void {
       'so that a host can be changed over; older ones do not.',
     examples: ['clients token alice --out alice.token', 'clients token alice --revoke'],
   })
-    .addArgument(id)
+    .addArgument(knownClientArgument())
     .addOption(dataOption());
   addStoreOptions(command)
     .addOption(
@@ -47,7 +43,7 @@ async function give(id: string, urls: EngineUrls, { out, json }: TokenOptions): 
   refuseMissing(urls);
   const { addToken } = await import('../server/clients.ts');
   await withNewFile(out, async (write) => {
-    const token = await inStore(urls, (store) => addToken(store, id));
+    const token = await inStore(urls, {}, (store) => addToken(store, id));
     if (write !== null) {
       write(token);
       print({ client_id: id, file: out }, json, `${out} is a bearer token of client ${id}`);
@@ -62,18 +58,6 @@ async function give(id: string, urls: EngineUrls, { out, json }: TokenOptions): 
 async function revoke(id: string, urls: EngineUrls, { json }: TokenOptions): Promise<void> {
   refuseMissing(urls);
   const { revokeTokens } = await import('../server/clients.ts');
-  await inStore(urls, (store) => revokeTokens(store, id));
+  await inStore(urls, {}, (store) => revokeTokens(store, id));
   print({ client_id: id, tokens: 0 }, json, `client ${id} has no token any more; its keys stay`);
-}
-
-/** @throws SetupError also for a client that is not there */
-async function inStore<T>(urls: EngineUrls, work: (store: ClientStore) => Promise<T>): Promise<T> {
-  const store = await openClients(urls, {});
-  try {
-    return await work(store);
-  } catch (error) {
-    throw error instanceof RangeError ? new SetupError(error.message, { cause: error }) : error;
-  } finally {
-    await store.close();
-  }
 }

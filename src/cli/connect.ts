@@ -1,13 +1,20 @@
 import { type Client, createClient, type Credential, parseCredential } from '../client/index.ts';
+import { fetchTransport } from '../client/transport.ts';
 import { SetupError } from '../errors/index.ts';
 import type { ClientFlags } from './options.ts';
 import { printable, shellWord } from './output.ts';
+import type { Tap } from './saved-messages.ts';
 import { readSecretFile } from './secret-file.ts';
 
-/** @throws SetupError for a credential file that cannot be used */
-export function connect(flags: ClientFlags): Client {
+/**
+ * @param tap may look at the bytes that go over the wire
+ * @throws SetupError for a credential file that cannot be used
+ */
+export function connect(flags: ClientFlags, tap: Tap = (transport) => transport): Client {
   const { timeoutMs } = flags;
-  return createClient(credentialOf(flags), { ...(timeoutMs !== undefined && { timeoutMs }) });
+  const credential = credentialOf(flags);
+  const transport = tap(fetchTransport(credential.url));
+  return createClient(credential, { transport, ...(timeoutMs !== undefined && { timeoutMs }) });
 }
 
 /** A credential that says where its server is. */

@@ -42,6 +42,8 @@ const volatileOption = (): Option =>
     'take a Redis that can lose jobs; they run again once that is noticed',
   );
 
+export const auditOption = (): Option => new Option('--no-audit', 'nothing is recorded of calls and jobs');
+
 export function addStoreOptions(
   command: Command,
   help = 'sqlite:FOLDER, the same as --data FOLDER, or postgres://…',

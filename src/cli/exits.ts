@@ -6,7 +6,8 @@ export const EXITS = {
   ok: { exitCode: 0, meaning: 'Done.' },
   refused: {
     exitCode: 1,
-    meaning: 'The server refused the call, the job did not succeed, or a step of the demo did not come out.',
+    meaning:
+      'The server refused the call, the job did not succeed, a step of the demo did not come out, or the audit is broken or does not have the call.',
   },
   wrongUse: {
     exitCode: 2,
@@ -39,6 +40,8 @@ export const OWN_CODES = [
   'timeout',
   'reply_unverified',
   'unexpected',
+  'audit_broken',
+  'not_in_audit',
   'interrupted',
 ] as const;
 

@@ -5,10 +5,12 @@ import {
   addQueueOptions,
   addStoreOptions,
   asOptions,
+  auditOption,
   concurrencyOption,
   dataOption,
   engineUrls,
 } from './engine-options.ts';
+import { type MasterKey, masterKeyOf, masterKeyOption } from './master-key.ts';
 import { waitMsOption } from './mcp-options.ts';
 import { clientId, drainOption, serverIdOption } from './options.ts';
 import { drain, endSignal, loadService } from './service.ts';
@@ -19,6 +21,7 @@ interface McpVerbOptions {
   readonly serverId?: string;
   readonly concurrency: number;
   readonly allowVolatileQueue?: true;
+  readonly audit: boolean;
   readonly drainMs: number;
   readonly waitMs: number;
 }
@@ -49,25 +52,33 @@ export function addMcp(program: Command): void {
     )
     .addOption(waitMsOption('--wait-ms', 'WAYBILL_WAIT_MS'))
     .addOption(serverIdOption())
-    .addOption(dataOption());
+    .addOption(dataOption())
+    .addOption(masterKeyOption());
   addQueueOptions(addStoreOptions(command))
+    .addOption(auditOption())
     .addOption(concurrencyOption())
     .addOption(drainOption().default(DRAIN_MS))
     .action((module: string | undefined, options: McpVerbOptions) =>
-      serve(module, engineUrls(command), options),
+      serve(module, { urls: engineUrls(command), ...masterKeyOf(command) }, options),
     );
 }
 
-async function serve(module: string | undefined, urls: EngineUrls, options: McpVerbOptions): Promise<void> {
+async function serve(
+  module: string | undefined,
+  { urls, ...master }: MasterKey & { readonly urls: EngineUrls },
+  options: McpVerbOptions,
+): Promise<void> {
   const { stdin: input, stdout: output } = process;
   // The host takes each line for a message, also what a module writes there by itself.
   Object.defineProperty(process, 'stdout', { value: process.stderr });
   const { tools, transports, log } = await loadService(module, false);
   const { serveMcp } = await import('../mcp/index.ts');
-  const { client, serverId, concurrency, allowVolatileQueue = false, drainMs, waitMs } = options;
+  const { client, serverId, audit, concurrency, allowVolatileQueue = false, drainMs, waitMs } = options;
   const server = await transports.createServer({
     tools,
     ...asOptions(urls),
+    ...master,
+    audit,
     concurrency,
     allowVolatileQueue,
     drainMs,

@@ -1,4 +1,4 @@
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
 import { SetupError } from '../errors/index.ts';
 import { reasonOf } from './secret-file.ts';
 
@@ -17,9 +17,14 @@ export async function withNewFile(
   work: (write: Write | null) => Promise<void>,
 ): Promise<void> {
   if (path === undefined) return work(null);
-  const file = create(path);
+  await inNewFile(path, (file) => work((text) => void writeSync(file, `${text}\n`)));
+}
+
+/** The same for work that writes to the file itself, given by its descriptor. */
+export async function inNewFile<T>(path: string, work: (file: number) => Promise<T>): Promise<T> {
+  const file = createNewFile(path);
   try {
-    await work((text) => void writeSync(file, `${text}\n`));
+    return await work(file);
   } catch (error) {
     rmSync(path, { force: true });
     throw error;
@@ -28,11 +33,32 @@ export async function withNewFile(
   }
 }
 
-function create(path: string): number {
+/** A file for its owner only, to write to; whoever asks for it closes it. @throws SetupError where it cannot be made */
+export function createNewFile(path: string): number {
   try {
     return openSync(path, 'wx', 0o600);
   } catch (error) {
     const noFolder = error instanceof Error && 'code' in error && error.code === 'ENOENT';
     throw new SetupError(`cannot write ${path}: ${noFolder ? 'make its folder first' : reasonOf(error)}`);
+  }
+}
+
+/** Writes all of it. @throws SetupError when the disk refuses */
+export function writeWhole(path: string, file: number, bytes: Uint8Array): void {
+  onDisk(path, () => {
+    for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+  });
+}
+
+/** What was written survives a power cut. @throws SetupError when the disk refuses */
+export function flush(path: string, file: number): void {
+  onDisk(path, () => fsyncSync(file));
+}
+
+function onDisk(path: string, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    throw new SetupError(`cannot write ${path}: ${reasonOf(error)}`, { cause: error });
   }
 }

@@ -46,7 +46,7 @@ export const credentialOption = (): Option =>
     .env('WAYBILL_CREDENTIAL')
     .argParser(filled);
 
-const timeoutOption = (): Option =>
+export const timeoutOption = (): Option =>
   new Option(
     '--timeout-ms <number>',
     'time for each request with its retries; a job may take longer (default: 60000)',
@@ -59,6 +59,9 @@ export const jsonOption = (): Option =>
 
 export const clientIdArgument = (): Argument =>
   new Argument('<id>', 'id of the new client, such as "alice"').argParser(clientId);
+
+export const knownClientArgument = (): Argument =>
+  new Argument('<id>', 'id of the client').argParser(clientId);
 
 export const toolArgument = (): Argument =>
   new Argument('<tool>', 'name of the tool').argParser(wire('tool'));

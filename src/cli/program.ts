@@ -1,10 +1,13 @@
 import { Command } from 'commander';
+import { addAudit } from './audit.ts';
 import { addCall } from './call.ts';
 import { addClients } from './clients.ts';
 import { addConnect } from './connect-verb.ts';
 import { addDemo } from './demo.ts';
+import { addDoctor } from './doctor.ts';
 import { addInstall } from './install.ts';
 import { addJobs } from './jobs.ts';
+import { addKeygen } from './keygen.ts';
 import { addMcp } from './mcp.ts';
 import { addServe } from './serve.ts';
 import { addTools } from './tools.ts';
@@ -28,9 +31,12 @@ export function createProgram(): Command {
     addMcp,
     addWrap,
     addClients,
+    addKeygen,
+    addAudit,
     addCall,
     addJobs,
     addTools,
+    addDoctor,
     addConnect,
     addInstall,
     addHelp,

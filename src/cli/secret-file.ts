@@ -12,12 +12,21 @@ const MAX_BYTES = 65_536;
  * @throws SetupError when it is missing, not a regular file, or open to other users; never with its contents
  */
 export function readSecretFile(path: string, what: string): string {
+  return read(path, what, true);
+}
+
+/** The same for a file that everybody may read. @throws SetupError */
+export function readTextFile(path: string, what: string): string {
+  return read(path, what, false);
+}
+
+function read(path: string, what: string, isSecret: boolean): string {
   const descriptor = open(path, what);
   try {
     const stat = fstatSync(descriptor);
     if (!stat.isFile()) throw new SetupError(`${what} ${path} is not a regular file: name a file`);
     // Windows keeps access lists instead; these bits say nothing there.
-    if (process.platform !== 'win32' && (stat.mode & 0o077) !== 0) {
+    if (isSecret && process.platform !== 'win32' && (stat.mode & 0o077) !== 0) {
       const mode = (stat.mode & 0o777).toString(8).padStart(3, '0');
       throw new SetupError(
         `${what} ${path} is open to other users (mode ${mode}): run chmod 600 ${shellWord(path)}`,

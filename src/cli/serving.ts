@@ -7,12 +7,14 @@ import {
   addQueueOptions,
   addStoreOptions,
   asOptions,
+  auditOption,
   concurrencyOption,
   dataOption,
   engineUrls,
   placeOf,
   placeText,
 } from './engine-options.ts';
+import { type MasterKey, masterKeyOf, masterKeyOption } from './master-key.ts';
 import { addMcpOptions, type McpFlags, mcpOptions } from './mcp-options.ts';
 import { drainOption, hostOption, jsonOption, portOption, serverIdOption } from './options.ts';
 import { paint, print } from './output.ts';
@@ -35,6 +37,7 @@ export interface ServingOptions extends McpFlags, TlsFlags {
   readonly worker: boolean;
   readonly concurrency: number;
   readonly allowVolatileQueue?: true;
+  readonly audit: boolean;
   readonly drainMs: number;
   readonly stdio?: true;
   readonly json?: true;
@@ -42,9 +45,10 @@ export interface ServingOptions extends McpFlags, TlsFlags {
 
 export function addServingOptions(command: Command, concurrency = concurrencyOption()): Command {
   addTlsOptions(command.addOption(hostOption()).addOption(portOption()));
-  command.addOption(serverIdOption()).addOption(dataOption());
+  command.addOption(serverIdOption()).addOption(dataOption()).addOption(masterKeyOption());
   return addMcpOptions(addQueueOptions(addStoreOptions(command)))
     .addOption(new Option('--no-worker', 'accept jobs and leave them to "waybill worker"'))
+    .addOption(auditOption())
     .addOption(concurrency)
     .addOption(drainOption())
     .addOption(new Option('--stdio', 'one message a line on stdin and stdout, instead of HTTP'))
@@ -64,7 +68,7 @@ const HTTP_ONLY = [
   'mcpWaitMs',
 ] as const;
 
-export interface ServingPlace {
+export interface ServingPlace extends MasterKey {
   readonly urls: EngineUrls;
   readonly mcp: McpOptions;
   readonly tls: TlsFiles | null;
@@ -76,7 +80,8 @@ export function servingPlace(command: Command, options: ServingOptions): Serving
   if (!options.worker) refuseBeside(command, '--no-worker', ['concurrency']);
   const urls = engineUrls(command);
   if (!options.worker && urls.kind === 'sqlite') command.error(`--no-worker ${NEEDS_POSTGRES}`);
-  return { urls, mcp: mcpOptions(command, options), tls: tlsFiles(command, options) };
+  const mcp = mcpOptions(command, options);
+  return { urls, mcp, tls: tlsFiles(command, options), ...masterKeyOf(command) };
 }
 
 /** Variables may stay set: only a flag says that somebody expects a port or a line of our own. */
@@ -100,13 +105,13 @@ const SOLID: Ground = { isUp: () => true, close: async () => {} };
 export async function serveTools(
   { transports, log, ended: awaited }: Service & { readonly ended?: Promise<EndSignal> },
   tools: readonly Tool[],
-  { urls, mcp, tls }: ServingPlace,
+  { urls, mcp, tls, ...master }: ServingPlace,
   options: ServingOptions,
   ground: Ground = SOLID,
 ): Promise<void> {
   const door = closedDoor();
   // The address first: if it cannot be had, nothing has been changed yet.
-  const { host, port, serverId, worker, concurrency, allowVolatileQueue = false, drainMs } = options;
+  const { host, port, serverId, worker, audit, concurrency, allowVolatileQueue = false, drainMs } = options;
   const route = closedRoute();
   const pair = tls === null ? {} : { tls: await loadTls(tls, log) };
   const listener = options.stdio
@@ -118,6 +123,8 @@ export async function serveTools(
     server = await transports.createServer({
       tools,
       ...asOptions(urls),
+      ...master,
+      audit,
       worker,
       concurrency,
       allowVolatileQueue,

@@ -4,11 +4,13 @@ import {
   addQueueOptions,
   addStoreOptions,
   asOptions,
+  auditOption,
   concurrencyOption,
   engineUrls,
   placeOf,
   placeText,
 } from './engine-options.ts';
+import { type MasterKey, masterKeyOf, masterKeyOption } from './master-key.ts';
 import { drainOption, jsonOption, serverIdOption } from './options.ts';
 import { print } from './output.ts';
 import { drain, endSignal, loadService } from './service.ts';
@@ -18,6 +20,7 @@ interface WorkerFlags {
   readonly serverId?: string;
   readonly concurrency: number;
   readonly allowVolatileQueue?: true;
+  readonly audit: boolean;
   readonly drainMs: number;
   readonly json?: true;
 }
@@ -35,24 +38,32 @@ export function addWorker(program: Command): void {
     ],
   })
     .argument('[module]', 'file with tools')
-    .addOption(serverIdOption());
+    .addOption(serverIdOption())
+    .addOption(masterKeyOption());
   addQueueOptions(addStoreOptions(command, 'postgres://…, the store of the servers'))
+    .addOption(auditOption())
     .addOption(concurrencyOption())
     .addOption(drainOption())
     .addOption(jsonOption())
     .action((module: string | undefined, options: WorkerFlags) => {
       const urls = engineUrls(command);
       if (urls.kind === 'sqlite') command.error(`worker ${NEEDS_POSTGRES}`);
-      return work(module, urls, options);
+      return work(module, { urls, ...masterKeyOf(command) }, options);
     });
 }
 
-async function work(module: string | undefined, urls: EngineUrls, options: WorkerFlags): Promise<void> {
+async function work(
+  module: string | undefined,
+  { urls, ...master }: MasterKey & { readonly urls: EngineUrls },
+  options: WorkerFlags,
+): Promise<void> {
   const { tools, transports, log } = await loadService(module, options.json === true);
-  const { serverId, concurrency, allowVolatileQueue = false, drainMs, json } = options;
+  const { serverId, audit, concurrency, allowVolatileQueue = false, drainMs, json } = options;
   const worker = await transports.createWorker({
     tools,
     ...asOptions(urls),
+    ...master,
+    audit,
     concurrency,
     allowVolatileQueue,
     drainMs,

@@ -65,6 +65,8 @@ export interface ServerIdentity {
   readonly server_id: string;
   /** Names the response key without telling it (§3). */
   readonly fingerprint: string;
+  /** Public key of the signatures in its audit; `null` if it keeps none. Other servers may not say. */
+  readonly audit_key?: string | null;
   readonly capabilities: JsonObject;
 }
 

@@ -1,6 +1,9 @@
+import type { AlgorithmName } from '../wire/envelope.ts';
 import { isObject } from '../wire/json.ts';
-import { weaknessOf } from '../wire/secret.ts';
+import { type KeyKind, mistakeIn } from '../wire/secret.ts';
+import { isAlgorithmName } from '../wire/signature-form.ts';
 import { problemOf } from './request.ts';
+import { DEFAULT_ALGORITHM } from './signer.ts';
 
 /** What a client needs to know to be believed by one server, and to believe it: as `waybill clients add` prints it. */
 export interface Credential {
@@ -8,13 +11,23 @@ export interface Credential {
   readonly server_id: string;
   /** Where requests are posted; only a client with a transport of its own can do without. */
   readonly url?: string;
-  /** Signs requests. */
+  /** How both sides sign. Default `hmac-sha256`. */
+  readonly algorithm?: AlgorithmName;
+  /** Signs requests: a shared secret (`wb_…`), or with `ed25519` the client's private key (`wbs_…`). */
   readonly request_key: string;
-  /** Verifies replies. */
+  /** Verifies replies: another shared secret, or with `ed25519` the server's public key (`wbp_…`). */
   readonly response_key: string;
 }
 
 const REQUIRED = ['client_id', 'server_id', 'request_key', 'response_key'];
+
+type Slot = 'request_key' | 'response_key';
+
+/** What stands in each slot. */
+const KINDS: Readonly<Record<AlgorithmName, Readonly<Record<Slot, KeyKind>>>> = {
+  'hmac-sha256': { request_key: 'secret', response_key: 'secret' },
+  ed25519: { request_key: 'private', response_key: 'public' },
+};
 
 /**
  * A credential from its JSON text.
@@ -41,17 +54,22 @@ export function checkCredential(value: unknown): Credential {
 }
 
 function credentialProblem(value: Record<string, unknown>): string | null {
-  const { client_id, server_id, url, request_key, response_key, ...others } = value;
+  const { client_id, server_id, url, algorithm = DEFAULT_ALGORITHM, ...keysAndOthers } = value;
+  const { request_key, response_key, ...others } = keysAndOthers;
   for (const name of REQUIRED) {
-    if (value[name] === undefined) return `${name}: is missing`;
+    if (value[name] !== undefined) continue;
+    // A partner gets its credential without it: nobody else has it.
+    const isPrivate = name === 'request_key' && algorithm === 'ed25519';
+    return `${name}: is missing${isPrivate ? '; put your private key there (wbs_)' : ''}`;
   }
   // The name is not printed: in a file that was put together wrongly it may be a secret.
-  if (Object.keys(others).length > 0) return `has a member besides url, ${REQUIRED.join(', ')}`;
+  if (Object.keys(others).length > 0) return `has a member besides url, algorithm, ${REQUIRED.join(', ')}`;
+  if (!isAlgorithmName(algorithm)) return `algorithm: must be one of ${Object.keys(KINDS).join(', ')}`;
   return (
     problemOf({ client_id, server_id }) ??
     urlProblem(url) ??
-    keyProblem('request_key', request_key) ??
-    keyProblem('response_key', response_key) ??
+    keyProblem('request_key', request_key, algorithm) ??
+    keyProblem('response_key', response_key, algorithm) ??
     // One key for both directions would let the server forge requests of the client (§3).
     (request_key === response_key ? 'request_key and response_key must differ' : null)
   );
@@ -65,10 +83,10 @@ function urlProblem(value: unknown): string | null {
   return url.username + url.password === '' ? null : 'url: must not contain a user name or a password';
 }
 
-function keyProblem(name: string, value: unknown): string | null {
-  if (typeof value !== 'string' || value === '') return `${name}: must be a string that is not empty`;
-  if (!value.isWellFormed()) return `${name}: has a lone surrogate`;
+function keyProblem(slot: Slot, value: unknown, algorithm: AlgorithmName): string | null {
+  if (typeof value !== 'string' || value === '') return `${slot}: must be a string that is not empty`;
+  if (!value.isWellFormed()) return `${slot}: has a lone surrogate`;
   // Whether a secret of the operator's own is long enough was decided where it was added (§3).
-  const weakness = value.startsWith('wb_') ? weaknessOf(value) : null;
-  return weakness === null ? null : `${name}: ${weakness}`;
+  const mistake = mistakeIn(value, KINDS[algorithm][slot]);
+  return mistake === null ? null : `${slot}: ${mistake} (algorithm: ${algorithm})`;
 }

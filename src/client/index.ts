@@ -22,5 +22,6 @@ export type {
   JobUpdate,
   WaitOptions,
 } from './job-handle.ts';
+export type { AlgorithmName } from '../wire/envelope.ts';
 export type { JsonObject, JsonValue } from '../wire/json.ts';
 export type { Transport } from './transport.ts';

@@ -15,7 +15,7 @@ export interface Backend {
   /** Before the list of them is shown to the caller; absent: it may be. @throws ProtocolError */
   mayList?(): Promise<void>;
   /** Why a tool that somebody asks for is not among the last `tools()`; absent or null: it does not exist. */
-  whyNot?(tool: string): ProtocolError | null;
+  whyNot?(tool: string): ProtocolError | null | Promise<ProtocolError | null>;
   /** @throws ProtocolError when the call is refused, and `job_failed` when the tool fails with words for its caller */
   call(call: ToolCall, watch: Watch): Promise<Called>;
   /**

@@ -16,6 +16,19 @@ export interface Catalog {
 }
 
 const catalogs = new WeakMap<readonly ToolInfo[], Catalog>();
+/** What a list was made from by leaving tools out. */
+const wholes = new WeakMap<readonly ToolInfo[], readonly ToolInfo[]>();
+
+/** The tools that a caller may see. Cursors of the whole stay good, also those that name one of the others. */
+export function narrowed(
+  whole: readonly ToolInfo[],
+  isSeen: (tool: ToolInfo) => boolean,
+): readonly ToolInfo[] {
+  const part = whole.filter(isSeen);
+  if (part.length === whole.length) return whole;
+  wholes.set(part, whole);
+  return part;
+}
 
 /** The same list gives the same catalog: a server's own tools never change. */
 export function catalogOf(tools: readonly ToolInfo[]): Catalog {
@@ -33,11 +46,19 @@ function createCatalog(tools: readonly ToolInfo[]): Catalog {
   const listings = [...tools.map((tool) => ({ name: tool.name, listing: listingOf(tool) })), ...helpers];
   listings.sort((a, b) => (a.name < b.name ? -1 : 1));
   const pages = pagesOf(listings);
+
+  /** Behind a name at which no page of ours ends, since the caller saw others when it was given. */
+  function pageBehind(cursor: string): Page | undefined {
+    const names = [...(wholes.get(tools) ?? tools), ...JOB_TOOLS].map(({ name }) => name);
+    if (!names.includes(cursor)) return undefined;
+    return pagesOf(listings.filter(({ name }) => name > cursor)).get(undefined);
+  }
+
   return {
     find: (name) => byName.get(name),
     headersOf: (name) => rules.get(name) ?? [],
     page(cursor) {
-      const page = pages.get(cursor);
+      const page = pages.get(cursor) ?? (cursor === undefined ? undefined : pageBehind(cursor));
       if (page === undefined) throw new RpcError('invalidParams', 'cursor is none of this server');
       return page;
     },

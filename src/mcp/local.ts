@@ -7,7 +7,7 @@ import { isTerminal, type JobRecord } from '../store/record-store.ts';
 import type { Progress, Tool } from '../tools/index.ts';
 import type { JsonObject } from '../wire/json.ts';
 import type { Backend, JobView, ToolInfo } from './backend.ts';
-import { checkedRules } from './catalog.ts';
+import { checkedRules, narrowed } from './catalog.ts';
 
 /**
  * The tools and jobs of this very server, for the client who calls.
@@ -19,18 +19,41 @@ export function localBackends(calls: Calls, serverId: string): (client: KnownCli
   const own = [...calls.registry.values()].filter((tool) => !isBuiltIn(tool)) as Tool[];
   const tools = own.map(infoOf).sort((a, b) => (a.name < b.name ? -1 : 1));
   const byName = new Map(own.map((tool) => [tool.name, tool]));
-  const listed = Promise.resolve(tools);
   // A tool that cannot be listed is told of before anything is served.
   for (const tool of tools) checkedRules(tool);
 
   const viewOf = (job: JobRecord) => toView(job, byName.get(job.tool));
 
+  /** The same list for as long as the client's scopes are the same: its catalog is made of it once. */
+  function listsFor(client: KnownClient): Backend['tools'] {
+    let key = '*';
+    let listed: readonly ToolInfo[] = tools;
+    return async () => {
+      const scope = calls.scopeOf(client);
+      if (scope.key !== key) {
+        listed = narrowed(tools, ({ name }) => scope.includes(name));
+        key = scope.key;
+      }
+      return listed;
+    };
+  }
+
   const backends = new Map<string, Backend>();
 
   const backendOf = (client: KnownClient): Backend => ({
     name: serverId,
-    tools: () => listed,
-    mayList: () => calls.mayList(client),
+    tools: listsFor(client),
+    mayList: () => calls.mayCall(client, 'list_tools'),
+    async whyNot(tool) {
+      try {
+        await calls.mayCall(client, tool);
+        return null;
+      } catch (error) {
+        // That it does not exist, the faces say in words of their own.
+        if (error instanceof ProtocolError && error.code !== 'unknown_tool') return error;
+        return null;
+      }
+    },
     async call(call, watch) {
       const { ok, status, result, error } = await calls.call(client, call, watch);
       if (status === 'accepted') {

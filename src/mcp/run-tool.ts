@@ -82,7 +82,7 @@ export async function runJobTool(
 ): Promise<CallToolResult> {
   const tool = JOB_TOOLS.find((each) => each.name === name);
   if (tool === undefined)
-    throw backend.whyNot?.(name) ?? new RpcError('invalidParams', `there is no tool ${name}`);
+    throw (await backend.whyNot?.(name)) ?? new RpcError('invalidParams', `there is no tool ${name}`);
   try {
     return await tool.run(args, { backend, find: catalog.find, signal });
   } catch (error) {

@@ -7,6 +7,7 @@ import { type Answers, NONE } from '../tools/index.ts';
 import { canonicalize } from '../wire/index.ts';
 import type { Call } from './call.ts';
 import { accepted } from './outcome.ts';
+import { refuseEnded } from './terms.ts';
 import type { Registry } from './registry.ts';
 import type { Verified } from './verify.ts';
 
@@ -29,11 +30,12 @@ export interface AdmitContext {
 /**
  * Step 3: server, time window, nonce, request_id (docs/protocol.md §5). The first step to touch state.
  *
- * @throws ProtocolError `wrong_server`, `stale`, `replayed`, `busy`, `in_progress`, `request_id_conflict`
+ * @throws ProtocolError `forbidden` for a client that was revoked or has expired, `wrong_server`, `stale`, `replayed`, `busy`, `in_progress`, `request_id_conflict`
  */
 export async function admit(verified: Verified, context: AdmitContext): Promise<Fresh> {
-  const { message } = verified;
+  const { message, client } = verified;
   const { store, dispatcher, registry, window, now } = context;
+  refuseEnded(client, now());
   if (message.server_id !== context.serverId) {
     throw new ProtocolError('wrong_server', `this is ${context.serverId}`);
   }
@@ -57,11 +59,12 @@ export async function admit(verified: Verified, context: AdmitContext): Promise<
     }
   }
   const { client_id: clientId, request_id: requestId, args } = message;
-  const { keys } = verified;
+  const { generation } = verified;
   // One of the two places that make a Call, after all its checks.
   // This wire has no way to answer what a tool asks before it runs.
   const answers: Answers = NONE;
-  const call = { clientId, requestId, tool: message.tool, args, answers, mayRepeat: true, keys } as Call;
+  const about = { clientId, client, requestId, generation };
+  const call = { ...about, tool: message.tool, args, answers, mayRepeat: true } as Call;
   return { call, known };
 }
 

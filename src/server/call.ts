@@ -1,6 +1,6 @@
 import type { Answers } from '../tools/index.ts';
 import type { JsonObject } from '../wire/index.ts';
-import type { ClientKeys } from './key-ring.ts';
+import type { Client, Generation } from './key-ring.ts';
 
 declare const proven: unique symbol;
 
@@ -8,6 +8,7 @@ declare const proven: unique symbol;
 export interface Call {
   readonly [proven]: true;
   readonly clientId: string;
+  readonly client: Client;
   readonly requestId: string;
   readonly tool: string;
   readonly args: JsonObject;
@@ -15,5 +16,6 @@ export interface Call {
   readonly answers: Answers;
   /** May the same `requestId` come again, as an honest retry (docs/protocol.md §5)? */
   readonly mayRepeat: boolean;
-  readonly keys: ClientKeys;
+  /** Whose response key answers. */
+  readonly generation: Generation;
 }

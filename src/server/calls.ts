@@ -1,22 +1,29 @@
+import type { AuditLog } from '../audit/index.ts';
+import { ProtocolError } from '../errors/index.ts';
 import type { MessageLimits } from '../limits.ts';
 import type { JobRecord, Outcome } from '../store/index.ts';
 import { type Answers, type Logger, NONE } from '../tools/index.ts';
 import { checkCarried, type JsonObject } from '../wire/index.ts';
+import { recordedRun } from './audit-calls.ts';
 import { authorize, type Policy } from './authorize.ts';
+import { outcomeOfJob } from './built-in/jobs.ts';
 import type { Call } from './call.ts';
 import { type DispatchContext, dispatch, type Watch } from './dispatch.ts';
 import { type FlightLimits, refuseWhenBusy } from './flights.ts';
 import { knownError } from './known-error.ts';
-import type { KeyRing } from './key-ring.ts';
+import type { Client, KeyRing } from './key-ring.ts';
 import { ownJob, ownJobChanged } from './own-job.ts';
 import type { Registry } from './registry.ts';
+import { refuseEnded, type Scope, scopeOf } from './terms.ts';
 
-declare const known: unique symbol;
+declare const isKnown: unique symbol;
 
 /** A client that has shown who it is. */
 export interface KnownClient {
-  readonly [known]: true;
+  readonly [isKnown]: true;
   readonly clientId: string;
+  /** What it has shown it with; names a token or a key in the audit. */
+  readonly keyId: string;
 }
 
 export interface PlainCall {
@@ -38,8 +45,10 @@ export interface Calls {
   clientOf(token: string): KnownClient | null;
   /** A client that the operator vouches for. */
   clientNamed(id: string): KnownClient | null;
-  /** What the policy says of `list_tools`. @throws ProtocolError */
-  mayList(client: KnownClient): Promise<void>;
+  /** The tools that a client may call. @throws ProtocolError `forbidden` for one that is gone since it was known */
+  scopeOf(client: KnownClient): Scope;
+  /** Step 4 of the pipeline for a call that is not made, such as a list that is shown. @throws ProtocolError */
+  mayCall(client: KnownClient, tool: string): Promise<void>;
   /** Steps 4 and 5 of the pipeline. @throws ProtocolError, whatever goes wrong */
   call(client: KnownClient, call: PlainCall, watch?: Watch): Promise<Outcome>;
   /**
@@ -59,34 +68,43 @@ export interface CallsContext extends DispatchContext, FlightLimits {
   readonly keyRing: KeyRing;
   readonly policy: Policy | null;
   readonly registry: Registry;
+  /** `null`: nothing is recorded. */
+  readonly audit: AuditLog | null;
 }
 
 export function createCalls(context: CallsContext): Calls {
-  const { keyRing, policy, registry, flights, log, store, draining } = context;
+  const { keyRing, registry, log, store, draining } = context;
+  const guarded = createGuard(context);
 
   function clientNamed(id: string): KnownClient | null {
-    // The other place that makes a KnownClient is below, from a token.
-    return keyRing.find(id).known ? ({ clientId: id } as KnownClient) : null;
+    const client = keyRing.find(id);
+    return client === null ? null : known(client, client.generations[0].keyId);
   }
 
-  /** Counts a call and turns what goes wrong into a known error, as `handle` does. */
-  async function guarded<T>(requestId: string, work: () => Promise<T>): Promise<T> {
-    flights.open++;
+  /** The only place that makes a KnownClient: of a client that may come at all. */
+  function known(client: Client, keyId: string): KnownClient | null {
     try {
-      refuseWhenBusy(context);
-      return await work();
-    } catch (error) {
-      throw knownError(error, log, requestId);
-    } finally {
-      flights.open--;
+      refuseEnded(client, context.now());
+    } catch {
+      return null;
     }
+    return { clientId: client.id, keyId } as KnownClient;
+  }
+
+  /** @throws ProtocolError `forbidden` for a client that is gone since it was known */
+  function present(clientId: string): Client {
+    const client = keyRing.find(clientId);
+    if (client === null) throw new ProtocolError('forbidden', 'this client is not known any more');
+    refuseEnded(client, context.now());
+    return client;
   }
 
   /** Written out: to spread what is left of a call costs 2 µs. */
   function admitted({ clientId }: KnownClient, { requestId, tool, args, answers = NONE }: PlainCall): Call {
-    const { keys } = keyRing.find(clientId);
+    const client = present(clientId);
+    const generation = client.generations[0];
     // One of the two places that make a Call: its client is known, and this wire cannot repeat a request.
-    return { clientId, requestId, tool, args, answers, mayRepeat: false, keys } as Call;
+    return { clientId, client, requestId, tool, args, answers, mayRepeat: false, generation } as Call;
   }
 
   return {
@@ -96,32 +114,66 @@ export function createCalls(context: CallsContext): Calls {
     messageLimits: context.messageLimits,
     clientNamed,
     clientOf(token) {
-      const id = keyRing.findByToken(token);
-      return id === null ? null : clientNamed(id);
+      const holder = keyRing.findByToken(token);
+      return holder === null ? null : known(holder.client, holder.keyId);
     },
-    mayList: (client) =>
-      guarded('', async () => {
-        const list = { requestId: '', tool: 'list_tools', args: {} };
-        await authorize(admitted(client, list), policy, registry);
-      }),
-    call: (client, call, watch) =>
-      guarded(call.requestId, async () => {
-        const outcome = await dispatch(
-          await authorize(admitted(client, call), policy, registry),
-          context,
-          watch,
-        );
+    scopeOf: ({ clientId }) => scopeOf(present(clientId)),
+    mayCall(client, tool) {
+      const call = { requestId: '', tool, args: {} };
+      const ask = async () => void (await authorize(admitted(client, call), context));
+      return guarded(client, call, ask, null);
+    },
+    call(client, call, watch) {
+      const run = async () => {
+        const outcome = await dispatch(await authorize(admitted(client, call), context), context, watch);
         // Signing would do it: what the tool of one wire may not return, that of another may not either.
         checkCarried(outcome.result);
         return outcome;
-      }),
-    job: (client, id, wait) =>
-      guarded('', async () => {
-        const poll = { requestId: '', tool: 'poll_job', args: { job_id: id } };
-        await authorize(admitted(client, poll), policy, registry);
+      };
+      return guarded(client, call, run, (outcome) => outcome);
+    },
+    job(client, id, wait) {
+      const poll = { requestId: '', tool: 'poll_job', args: { job_id: id } };
+      // A wait that goes on is part of a call that was counted.
+      const counted = wait?.after === undefined;
+      const look = async () => {
+        await authorize(admitted(client, poll), context, { counted });
         if (wait === undefined) return ownJob(store.jobs, id, client.clientId);
         const { ms, signal, after } = wait;
         return ownJobChanged(store.jobs, id, client.clientId, ms, [signal, draining], after);
-      }),
+      };
+      return guarded(client, poll, look, counted ? outcomeOfJob : null);
+    },
+  };
+}
+
+/**
+ * Counts a call and turns what goes wrong into a known error, as `handle` does.
+ *
+ * @param outcomeOf what the audit holds of it; `null`: it is not a call of its own
+ */
+function createGuard(context: CallsContext) {
+  const { flights, log, audit } = context;
+  return async function guarded<T>(
+    client: KnownClient,
+    call: PlainCall,
+    work: () => Promise<T>,
+    outcomeOf: ((value: T) => Outcome) | null,
+  ): Promise<T> {
+    const run = async (): Promise<T> => {
+      try {
+        refuseWhenBusy(context);
+        return await work();
+      } catch (error) {
+        throw knownError(error, log, call.requestId);
+      }
+    };
+    flights.open++;
+    try {
+      if (audit === null || outcomeOf === null) return await run();
+      return await recordedRun(audit, client, call, run, outcomeOf);
+    } finally {
+      flights.open--;
+    }
   };
 }

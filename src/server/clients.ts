@@ -1,71 +1,164 @@
-import type { RecordStore } from '../store/index.ts';
-import { generateSecret, ID_RULE, isId, weaknessOf } from '../wire/index.ts';
+import type { ClientRecord, ClientTerms, RecordStore } from '../store/index.ts';
+import { OPEN_TERMS } from '../store/index.ts';
+import { type AlgorithmName, ID_RULE, isId } from '../wire/index.ts';
 import { generateToken } from '../wire/secret.ts';
+import { checkKeys, type Issued, issueFor, issueKeys, type KeyChoice, sealKeys } from './client-keys.ts';
 import { tokenDigest } from './key-ring.ts';
+import type { Sealer } from './sealer.ts';
+import { checkTerms } from './terms.ts';
 
 /** All that a client needs to call a server; the JSON of a credential file. */
 export interface Credential {
   readonly client_id: string;
   readonly server_id: string;
   readonly url: string;
+  /** Left out for `hmac-sha256`. */
+  readonly algorithm?: AlgorithmName;
   readonly request_key: string;
   readonly response_key: string;
 }
 
-export interface NewClient {
+/** The same for a partner, who adds the private key that nobody else has as `request_key`. */
+export type PartnerCredential = Omit<Credential, 'request_key'>;
+
+export interface NewClient extends KeyChoice {
   readonly id: string;
   /** Where the client will find the server's `POST /call`. */
   readonly url: string;
-  /** Secrets brought by the operator; both are generated if they are left out. */
-  readonly keys?: { readonly request: string; readonly response: string };
-  /** Take secrets that are short or repeat themselves. */
-  readonly allowWeakKey?: boolean;
+  /** What it may do. Default: everything, without end. */
+  readonly terms?: Partial<ClientTerms>;
+}
+
+/** A client that signs with a private key of its own. */
+export interface NewPartner extends Pick<NewClient, 'id' | 'url' | 'terms'> {
+  /** `wbp_…`: the public key of the pair. */
+  readonly publicKey: string;
+}
+
+/** Where clients are kept, and what seals their secrets there. */
+export interface ClientDesk {
+  readonly store: Pick<RecordStore, 'clients' | 'serverId'>;
+  readonly sealer: Sealer;
 }
 
 /**
- * Adds a client with two independent secrets (docs/protocol.md §3).
+ * Adds a client with two independent keys (docs/protocol.md §3).
  *
  * @returns its credential: the only time that the secrets are shown
- * @throws TypeError for a wrong id, RangeError for a weak key or an id that is taken
+ * @throws TypeError for a wrong id, RangeError for a weak key, wrong terms or an id that is taken
  */
-export async function addClient(
-  store: Pick<RecordStore, 'clients' | 'serverId'>,
-  newClient: NewClient,
-): Promise<Credential> {
-  checkClient(newClient);
-  const { id, url, keys } = newClient;
-  const request = keys?.request ?? generateSecret();
-  const response = keys?.response ?? generateSecret();
-  const client = {
+export async function addClient(desk: ClientDesk, client: NewClient): Promise<Credential> {
+  checkClient(client);
+  const issued = issueKeys(client);
+  const credential = await insert(desk, client, client.algorithm ?? 'hmac-sha256', issued);
+  return { ...credential, request_key: issued.client.request, response_key: issued.client.response };
+}
+
+/** Adds a client with whom no secret is shared, by Ed25519. @throws as addClient */
+export async function addPartner(desk: ClientDesk, partner: NewPartner): Promise<PartnerCredential> {
+  checkClient(partner);
+  const issued = issueFor(partner.publicKey);
+  const credential = await insert(desk, partner, 'ed25519', issued);
+  return { ...credential, response_key: issued.client.response };
+}
+
+async function insert(
+  { store, sealer }: ClientDesk,
+  { id, url, terms }: Pick<NewClient, 'id' | 'url' | 'terms'>,
+  algorithm: AlgorithmName,
+  { server }: Issued,
+) {
+  const client: ClientRecord = {
     id,
-    requestKeys: [request],
-    responseKeys: [response],
-    createdMs: Date.now(),
+    algorithm,
+    keys: [sealKeys(sealer, id, server)],
     tokenHashes: [],
+    terms: { ...OPEN_TERMS, ...terms },
+    revokedMs: null,
+    createdMs: Date.now(),
+    revision: 0,
   };
   if (!(await store.clients.add(client)))
     throw new RangeError(`client ${id} exists already: choose another id`);
-  return { client_id: id, server_id: store.serverId, url, request_key: request, response_key: response };
+  return credentialHead(store.serverId, { id, algorithm }, url);
 }
 
-/** What can be said without the store, before it is opened. @throws TypeError for a wrong id, RangeError for a weak key */
-export function checkClient({ id, keys, allowWeakKey = false }: NewClient): void {
-  if (!isId(id)) throw new TypeError(`a client id must be ${ID_RULE}`);
-  if (keys === undefined) return;
-  refuseWeak('request key', keys.request, allowWeakKey);
-  refuseWeak('response key', keys.response, allowWeakKey);
-  if (keys.request === keys.response) {
-    throw new RangeError('the two keys must differ: whoever holds one could forge the other side');
+/** The members of a credential that are no keys. */
+export function credentialHead(
+  serverId: string,
+  { id, algorithm }: Pick<ClientRecord, 'id' | 'algorithm'>,
+  url: string,
+) {
+  const head = { client_id: id, server_id: serverId, url };
+  return algorithm === 'hmac-sha256' ? head : { ...head, algorithm };
+}
+
+/** What can be said without the store, before it is opened. @throws TypeError for a wrong id, RangeError for a weak key or terms that cannot be meant */
+export function checkClient(client: Pick<NewClient, 'id' | 'terms'> & KeyChoice): void {
+  if (!isId(client.id)) throw new TypeError(`a client id must be ${ID_RULE}`);
+  checkKeys(client);
+  checkTerms(client.terms ?? {});
+}
+
+/**
+ * Changes a client's record, whoever else changes it at the same moment.
+ *
+ * @param change gives the record that is wanted from the one that is there
+ * @throws RangeError for an unknown client, and what `change` throws
+ */
+export async function changeClient(
+  { clients }: Pick<RecordStore, 'clients'>,
+  id: string,
+  change: (client: ClientRecord) => ClientRecord,
+): Promise<ClientRecord> {
+  for (;;) {
+    const client = await clients.get(id);
+    if (client === null) throw new RangeError(`there is no client ${id}: add it first`);
+    const wanted = change(client);
+    if (await clients.update(wanted)) return { ...wanted, revision: wanted.revision + 1 };
   }
 }
 
-function refuseWeak(which: string, secret: string, allowed: boolean): void {
-  if (secret === '') throw new RangeError(`the ${which} is empty`);
-  const weakness = weaknessOf(secret);
-  // A damaged wb_ secret is a mistake, not a choice.
-  if (weakness === null || (allowed && !secret.startsWith('wb_'))) return;
-  const hint = secret.startsWith('wb_') ? '' : '; --allow-weak-key takes it all the same';
-  throw new RangeError(`the ${which} ${weakness}${hint}`);
+/** The same for what a client gets that is to be used. @throws RangeError also for a client that was revoked */
+export function changeLiving(
+  store: Pick<RecordStore, 'clients'>,
+  id: string,
+  change: (client: ClientRecord) => ClientRecord,
+): Promise<ClientRecord> {
+  return changeClient(store, id, (client) => {
+    if (client.revokedMs !== null)
+      throw new RangeError(`client ${id} was revoked, for good: add another id in its place`);
+    return change(client);
+  });
+}
+
+/**
+ * Changes what a client may do; what is left out stays.
+ *
+ * @throws RangeError for terms that cannot be meant, and for an unknown or revoked client
+ */
+export async function setTerms(
+  store: Pick<RecordStore, 'clients'>,
+  id: string,
+  terms: Partial<ClientTerms>,
+): Promise<ClientRecord> {
+  checkTerms(terms);
+  return changeLiving(store, id, (client) => ({ ...client, terms: { ...client.terms, ...terms } }));
+}
+
+/**
+ * Refuses a client from now on, for good: its keys are answered with `forbidden`, and its tokens are forgotten.
+ * Again, it changes nothing.
+ *
+ * @throws RangeError for an unknown client
+ */
+export async function revokeClient(store: Pick<RecordStore, 'clients'>, id: string): Promise<ClientRecord> {
+  const revokedMs = Date.now();
+  return changeClient(store, id, (client) => ({
+    ...client,
+    tokenHashes: [],
+    revokedMs: client.revokedMs ?? revokedMs,
+  }));
 }
 
 /**
@@ -74,7 +167,7 @@ function refuseWeak(which: string, secret: string, allowed: boolean): void {
  *
  * @param options `revoke`: no other token stays good
  * @returns the token: the only time that it is shown
- * @throws RangeError for an unknown client
+ * @throws RangeError for an unknown or revoked client
  */
 export async function addToken(
   store: Pick<RecordStore, 'clients'>,
@@ -83,20 +176,14 @@ export async function addToken(
 ): Promise<string> {
   const token = generateToken();
   const hash = tokenDigest(token).toString('base64url');
-  for (;;) {
-    const client = (await store.clients.list()).find((each) => each.id === id);
-    if (client === undefined) throw unknownClient(id);
-    const { tokenHashes: seen } = client;
-    // Only in the place of what was seen: a token that is revoked at this moment must not come back.
-    if (await store.clients.setTokens(id, [hash, ...(revoke ? [] : seen.slice(0, 1))], seen)) return token;
-  }
+  await changeLiving(store, id, (client) => ({
+    ...client,
+    tokenHashes: [hash, ...(revoke ? [] : client.tokenHashes.slice(0, 1))],
+  }));
+  return token;
 }
 
 /** Takes all its bearer tokens from a client; its keys stay. @throws RangeError for an unknown client */
 export async function revokeTokens(store: Pick<RecordStore, 'clients'>, id: string): Promise<void> {
-  if (!(await store.clients.setTokens(id, []))) throw unknownClient(id);
-}
-
-function unknownClient(id: string): RangeError {
-  return new RangeError(`there is no client ${id}: add it first`);
+  await changeClient(store, id, (client) => ({ ...client, tokenHashes: [] }));
 }

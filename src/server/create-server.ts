@@ -2,17 +2,27 @@ import { setMaxListeners } from 'node:events';
 import type { ProtocolError } from '../errors/index.ts';
 import { until } from '../jobs/index.ts';
 import { JOB_LIMITS } from '../limits.ts';
+import { explainCall } from './built-in/explain-call.ts';
 import { jobTools } from './built-in/jobs.ts';
 import { serverIdentity } from './built-in/identity.ts';
 import { listTools } from './built-in/list-tools.ts';
 import { type Calls, createCalls } from './calls.ts';
-import { addClient, addToken, type Credential, type NewClient } from './clients.ts';
+import {
+  addClient,
+  addToken,
+  type ClientDesk,
+  type Credential,
+  type NewClient,
+  revokeClient,
+} from './clients.ts';
 import { createPipeline } from './handle.ts';
-import { openKeyRing } from './key-ring.ts';
+import { type KeyRing, openKeyRing } from './key-ring.ts';
 import { type ResolvedServer, resolveServer, type ServerOptions } from './options.ts';
 import { createRegistry } from './registry.ts';
 import type { Reply } from './reply.ts';
+import { finishRotation, rotateClient, type Rotation } from './rotation.ts';
 import { openRuntime, type Runtime } from './runtime.ts';
+import { createScopeWatch } from './terms.ts';
 
 /** What a transport needs: bytes in, bytes out. */
 export interface Endpoint {
@@ -37,6 +47,11 @@ export interface Server extends Endpoint {
   addClient(client: NewClient): Promise<Credential>;
   /** Adds a bearer token to a client and returns it, the only time that it is shown. The one before stays good. */
   addToken(clientId: string): Promise<string>;
+  /** Gives a client new keys and returns its new credential; those before stay good until `finishRotation`. */
+  rotateClient(clientId: string, rotation: Rotation): Promise<Credential>;
+  finishRotation(clientId: string): Promise<void>;
+  /** Refuses a client from now on, for good. */
+  revokeClient(clientId: string): Promise<void>;
   /** Lets calls and jobs end, gives the rest back to the queue, and closes the store. */
   close(): Promise<void>;
 }
@@ -59,15 +74,20 @@ export async function createServer(options: ServerOptions): Promise<Server> {
 
 async function assemble(runtime: Runtime, options: ResolvedServer): Promise<Server> {
   const { tools, log, now, messageLimits, drainMs } = options;
-  const { store, dispatcher, nonceGuard } = runtime;
+  const { store, dispatcher, nonceGuard, audit } = runtime;
   const { serverId } = store;
   const draining = new AbortController();
   // Every held poll listens to it; that is no leak.
   setMaxListeners(0, draining.signal);
   const running = new Set<() => void>();
-  const builtIn = [serverIdentity(serverId), ...jobTools(store, dispatcher, log, now)];
+  const builtIn = [
+    serverIdentity(serverId, audit?.key ?? null),
+    ...jobTools(store, dispatcher, log, now),
+    explainCall({ ...options, store, find: (name) => registry.get(name) }),
+  ];
   const registry = createRegistry([...tools, ...builtIn, listTools([...tools, ...builtIn])]);
-  const keyRing = await openKeyRing(store, log);
+  const { sealer } = await runtime.master();
+  const keyRing = await openKeyRing(store, sealer, log, createScopeWatch(registry.keys(), log));
   const flights = { open: 0 };
   const context = {
     ...options,
@@ -76,6 +96,7 @@ async function assemble(runtime: Runtime, options: ResolvedServer): Promise<Serv
     dispatcher,
     registry,
     keyRing,
+    audit,
     running,
     flights,
     draining: draining.signal,
@@ -110,22 +131,32 @@ async function assemble(runtime: Runtime, options: ResolvedServer): Promise<Serv
       nonceBytes: nonceGuard?.bytes ?? 0,
     }),
     ready: async () => !draining.signal.aborted && runtime.ready(),
-    async addClient(client) {
-      try {
-        return await addClient(store, client);
-      } finally {
-        // Also one that was refused because it is there is known from here on.
-        await keyRing.refresh();
-      }
-    },
-    async addToken(clientId) {
-      const token = await addToken(store, clientId);
-      await keyRing.refresh();
-      return token;
-    },
+    ...clientVerbs({ store, sealer }, keyRing),
     close() {
       closed ??= drainAndClose();
       return closed;
     },
+  };
+}
+
+type ClientVerb = 'addClient' | 'addToken' | 'rotateClient' | 'finishRotation' | 'revokeClient';
+
+/** What they change is known to this server when they have ended. */
+function clientVerbs(desk: ClientDesk, keyRing: KeyRing): Pick<Server, ClientVerb> {
+  const { store } = desk;
+  async function thenKnown<T>(change: Promise<T>): Promise<T> {
+    try {
+      return await change;
+    } finally {
+      // Also a client that was refused because it is there is known from here on.
+      await keyRing.refresh();
+    }
+  }
+  return {
+    addClient: (client) => thenKnown(addClient(desk, client)),
+    addToken: (id) => thenKnown(addToken(store, id)),
+    rotateClient: (id, rotation) => thenKnown(rotateClient(desk, id, rotation)),
+    finishRotation: (id) => thenKnown(finishRotation(store, id)),
+    revokeClient: (id) => thenKnown(revokeClient(store, id).then(() => {})),
   };
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { busy, type Code, ProtocolError } from '../errors/index.ts';
 import type { Dispatcher } from '../jobs/index.ts';
 import { type MessageLimits, SERVER_LIMITS } from '../limits.ts';
-import { newJobId, type NewRequest, type Outcome, type RecordStore } from '../store/index.ts';
+import { type NewJob, newJobId, type NewRequest, type Outcome, type RecordStore } from '../store/index.ts';
 import {
   answerIssues,
   invoke,
@@ -14,12 +14,12 @@ import {
   type Tool,
 } from '../tools/index.ts';
 import { asResult } from '../wire/index.ts';
-import { fingerprint } from '../wire/signature.ts';
 import { digestOf, outcomeOf } from './admit.ts';
 import type { Authorized } from './authorize.ts';
 import type { Call } from './call.ts';
 import { accepted, completed, failed, refused } from './outcome.ts';
 import { isBuiltIn } from './registry.ts';
+import { countJob, daySpent, maxOpenJobsOf } from './terms.ts';
 
 export interface DispatchContext {
   readonly store: RecordStore;
@@ -55,7 +55,9 @@ export async function dispatch(
   if (isBuiltIn(tool)) {
     const caller = {
       clientId: call.clientId,
-      fingerprint: () => fingerprint(call.keys.response[0]),
+      client: call.client,
+      generation: call.generation,
+      fingerprint: call.generation.fingerprint,
       signal: context.draining,
     };
     return tool.answer(args, caller);
@@ -69,7 +71,10 @@ export async function dispatch(
 }
 
 /** @throws ProtocolError `invalid_args` for answers that break their questions, or on a wire where nobody was asked */
-function refuseUnanswered({ name, asks }: Tool, { answers }: Call): void {
+export function refuseUnanswered(
+  { name, asks }: Pick<Tool, 'name' | 'asks'>,
+  { answers }: Pick<Call, 'answers'>,
+): void {
   const keys = Object.keys(asks);
   if (keys.length === 0) return;
   const missing = keys.filter((key) => !Object.hasOwn(answers, key));
@@ -87,12 +92,14 @@ async function acceptJob(
   call: Call,
   tool: Tool,
   { attempts, backoffMs, deadlineMs, retentionMs }: NonNullable<Tool['job']>,
-  { store, dispatcher, now, maxOpenJobs }: DispatchContext,
+  context: DispatchContext,
 ): Promise<Outcome> {
-  const nowMs = now();
+  const { store, dispatcher } = context;
+  const nowMs = context.now();
+  const maxOpenJobs = maxOpenJobsOf(call.client, context.maxOpenJobs);
   const id = newJobId(call.clientId, nowMs);
   const request = newRequest(call, nowMs, nowMs + deadlineMs);
-  const creation = await store.jobs.create({
+  const job: NewJob = {
     id,
     request,
     tool: tool.name,
@@ -104,7 +111,14 @@ async function acceptJob(
     retentionMs,
     createdMs: nowMs,
     maxOpenJobs,
-  });
+  };
+  const creation = await countJob(call.client, store.counters, nowMs, () => store.jobs.create(job));
+  if (creation === null) {
+    // A retry that came at the same moment finds the job for which the last of the day was taken.
+    const known = await store.requests.find(call.clientId, call.requestId);
+    if (known === null) throw daySpent(call.client, nowMs);
+    return outcomeOf(known, request.digest, nowMs);
+  }
   if (creation.outcome === 'known') return outcomeOf(creation.request, request.digest, nowMs);
   if (creation.outcome === 'full') {
     throw busy(`you have ${maxOpenJobs} jobs that have not ended`, SERVER_LIMITS.fullRetryMs);

@@ -1,19 +1,30 @@
+import type { AuditLog } from '../audit/index.ts';
 import type { ProtocolError } from '../errors/index.ts';
 import type { Outcome } from '../store/index.ts';
 import { decodeRequest, EnvelopeError } from '../wire/index.ts';
 import { type AdmitContext, admit } from './admit.ts';
+import { recordReply, refuseUnaudited, unaudited } from './audit-calls.ts';
 import { authorize, type Policy } from './authorize.ts';
 import { type DispatchContext, dispatch } from './dispatch.ts';
 import { type FlightLimits, refuseWhenBusy } from './flights.ts';
 import type { KeyRing } from './key-ring.ts';
 import { knownError } from './known-error.ts';
 import { refused } from './outcome.ts';
-import { type Addressee, type Reply, reply, STRANGER } from './reply.ts';
-import { verify } from './verify.ts';
+import { type Addressee, type Reply, reply, type Signed, STRANGER } from './reply.ts';
+import { type Verified, verify } from './verify.ts';
 
 export interface HandleContext extends AdmitContext, DispatchContext, FlightLimits {
   readonly keyRing: KeyRing;
   readonly policy: Policy | null;
+  /** `null`: nothing is recorded. */
+  readonly audit: AuditLog | null;
+}
+
+/** Who is answered, as far as it is known. */
+interface Peer {
+  to: Addressee;
+  /** `null` before the MAC holds. */
+  verified: Verified | null;
 }
 
 export interface Pipeline {
@@ -25,30 +36,48 @@ export interface Pipeline {
 
 /** The way of a request (docs/protocol.md §4). Each step takes only what the step before returns. */
 export function createPipeline(context: HandleContext): Pipeline {
-  const { keyRing, registry, policy, messageLimits, flights, log } = context;
+  const { keyRing, messageLimits, flights, log, audit } = context;
 
   async function handle(bytes: Uint8Array): Promise<Reply> {
-    let to = STRANGER;
+    const peer: Peer = { to: STRANGER, verified: null };
     flights.open++;
     try {
-      const received = decodeRequest(bytes, messageLimits);
-      to = { codec: received.codec, requestId: received.message.request_id, key: null };
-      const verified = verify(received, keyRing);
-      to = { ...to, key: verified.keys.response[0] };
-      refuseWhenBusy(context);
-      const fresh = await admit(verified, context);
-      const outcome = fresh.known ?? (await dispatch(await authorize(fresh.call, policy, registry), context));
-      return answer(outcome, to);
-    } catch (error) {
-      if (error instanceof EnvelopeError) to = { ...to, requestId: error.requestId };
-      return refuse(error, to);
+      const signed = await answerTo(bytes, peer);
+      const { to, verified } = peer;
+      if (audit === null || verified === null) return signed.reply;
+      try {
+        // The last step: a reply leaves when it is in the audit, and no earlier.
+        await recordReply(audit, verified, signed);
+        return signed.reply;
+      } catch {
+        return refuse(unaudited(), to).reply;
+      }
     } finally {
       flights.open--;
     }
   }
 
+  async function answerTo(bytes: Uint8Array, peer: Peer): Promise<Signed> {
+    try {
+      const received = decodeRequest(bytes, messageLimits);
+      const requestId = received.message.request_id;
+      peer.to = { codec: received.codec, requestId, signer: null };
+      const verified = verify(received, keyRing);
+      peer.verified = verified;
+      peer.to = { codec: received.codec, requestId, signer: verified.generation };
+      refuseWhenBusy(context);
+      if (audit?.isDown === true) await refuseUnaudited(audit);
+      const fresh = await admit(verified, context);
+      const outcome = fresh.known ?? (await dispatch(await authorize(fresh.call, context), context));
+      return answer(outcome, peer.to);
+    } catch (error) {
+      if (error instanceof EnvelopeError) peer.to = { ...peer.to, requestId: error.requestId };
+      return refuse(error, peer.to);
+    }
+  }
+
   /** A refusal holds words of a tool or a policy, which no reply may be able to carry: then it is `internal`. */
-  function refuse(error: unknown, to: Addressee): Reply {
+  function refuse(error: unknown, to: Addressee): Signed {
     try {
       return answer(refused(knownError(error, log, to.requestId)), to);
     } catch (unsendable) {
@@ -56,9 +85,9 @@ export function createPipeline(context: HandleContext): Pipeline {
     }
   }
 
-  function answer(outcome: Outcome, to: Addressee): Reply {
+  function answer(outcome: Outcome, to: Addressee): Signed {
     return reply(outcome, to, context.serverId, context.now(), messageLimits);
   }
 
-  return { handle, refuse: (error) => answer(refused(error), STRANGER) };
+  return { handle, refuse: (error) => answer(refused(error), STRANGER).reply };
 }

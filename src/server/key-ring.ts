@@ -1,21 +1,44 @@
 import { hash, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
 import { SERVER_LIMITS } from '../limits.ts';
-import type { RecordStore } from '../store/index.ts';
+import type { ClientRecord, ClientTerms, RecordStore } from '../store/index.ts';
 import type { Logger } from '../tools/index.ts';
-import { keyOf } from '../wire/signature.ts';
+import { ALGORITHMS, fingerprintOf, type KeyTexts } from '../wire/algorithms.ts';
+import type { AlgorithmName } from '../wire/envelope.ts';
+import type { Sealer } from './sealer.ts';
 
-/** The keys of one client, the current one first. */
-export interface ClientKeys {
-  readonly request: readonly KeyObject[];
-  readonly response: readonly [KeyObject, ...KeyObject[]];
+/** The keys of one generation of a client: what was signed with the one is answered with the other. */
+export interface Generation {
+  /** The signature of a reply (docs/protocol.md §2). */
+  sign(text: string): string;
+  /** 32 hex digits that name the request key in the audit, without showing it. */
+  readonly keyId: string;
+  /** 32 hex digits that name the response key (docs/protocol.md §3). */
+  readonly fingerprint: string;
+}
+
+/** A client as the server uses it. */
+export interface Client {
+  readonly id: string;
+  readonly algorithm: AlgorithmName;
+  /** One for each generation; they verify requests. */
+  readonly requestKeys: readonly KeyObject[];
+  /** The current one first. */
+  readonly generations: readonly [Generation, ...Generation[]];
+  readonly terms: ClientTerms;
+  readonly revokedMs: number | null;
+}
+
+/** Who holds a bearer token, and what names that token in the audit. */
+export interface TokenHolder {
+  readonly client: Client;
+  readonly keyId: string;
 }
 
 export interface KeyRing {
-  /** Keys of the client; `known` is false for keys that no signature can fit. */
-  find(clientId: string): { readonly keys: ClientKeys; readonly known: boolean };
-  /** The client that a bearer token belongs to, or `null`; any text may be asked for. */
-  findByToken(token: string): string | null;
-  has(clientId: string): boolean;
+  /** `null`: there is none of this id. */
+  find(clientId: string): Client | null;
+  /** Any text may be asked for. */
+  findByToken(token: string): TokenHolder | null;
   /** Reads the clients again if they changed. */
   refresh(): Promise<void>;
   stop(): void;
@@ -27,19 +50,23 @@ export function tokenDigest(token: string): Buffer {
 }
 
 interface TokenOwner {
-  readonly id: string | null;
+  readonly holder: TokenHolder | null;
   readonly digest: Buffer;
 }
 
 /**
- * All clients' keys in memory, so that an unknown client costs the same look-up, and then the same MAC
- * under a key nobody has, as a known one with a wrong signature (docs/protocol.md §3).
+ * All clients' keys in memory, so that finding one costs the same whether it is there or not.
+ *
+ * @param onRead is told of all clients whenever they were read, which is when some of them may have changed
  */
-export async function openKeyRing(store: RecordStore, log: Logger): Promise<KeyRing> {
-  const decoy = keyOf(randomBytes(32).toString('hex'));
-  const nobody = { keys: { request: [decoy], response: [decoy] }, known: false } as const;
-  const nobodysToken: TokenOwner = { id: null, digest: randomBytes(32) };
-  let clients = new Map<string, { readonly keys: ClientKeys; readonly known: true }>();
+export async function openKeyRing(
+  store: RecordStore,
+  sealer: Sealer,
+  log: Logger,
+  onRead: (clients: Iterable<Client>) => void = () => {},
+): Promise<KeyRing> {
+  const nobodysToken: TokenOwner = { holder: null, digest: randomBytes(32) };
+  let clients = new Map<string, Client>();
   /** By digest in base64url, as the records have it. */
   let tokens = new Map<string, TokenOwner>();
   let version = Number.NaN;
@@ -57,18 +84,19 @@ export async function openKeyRing(store: RecordStore, log: Logger): Promise<KeyR
     if (newest === version) return;
     const found: typeof clients = new Map();
     const foundTokens: typeof tokens = new Map();
-    for (const { id, requestKeys, responseKeys, tokenHashes } of await store.clients.list()) {
-      const [current, ...previous] = responseKeys.map(keyOf);
-      if (current === undefined) throw new Error(`client ${id} has no response key`);
-      found.set(id, {
-        keys: { request: requestKeys.map(keyOf), response: [current, ...previous] },
-        known: true,
-      });
-      for (const text of tokenHashes) foundTokens.set(text, { id, digest: Buffer.from(text, 'base64url') });
+    for (const record of await store.clients.list()) {
+      const client = usable(record, sealer, log);
+      if (client === null) continue;
+      found.set(client.id, client);
+      for (const text of record.tokenHashes) {
+        const holder = { client, keyId: text.slice(0, 16) };
+        foundTokens.set(text, { holder, digest: Buffer.from(text, 'base64url') });
+      }
     }
     clients = found;
     tokens = foundTokens;
     version = newest;
+    onRead(found.values());
   }
 
   await refresh();
@@ -96,17 +124,43 @@ export async function openKeyRing(store: RecordStore, log: Logger): Promise<KeyR
   }
 
   return {
-    find: (clientId) => clients.get(clientId) ?? nobody,
+    find: (clientId) => clients.get(clientId) ?? null,
     findByToken(token) {
       const digest = tokenDigest(token);
       const owner = tokens.get(digest.toString('base64url')) ?? nobodysToken;
-      return timingSafeEqual(digest, owner.digest) ? owner.id : null;
+      return timingSafeEqual(digest, owner.digest) ? owner.holder : null;
     },
-    has: (clientId) => clients.has(clientId),
     refresh,
     stop() {
       stopped = true;
       clearTimeout(timer);
     },
   };
+}
+
+/** `null` for a record that was tampered with: nothing is believed of it, and the others are served. */
+function usable(record: ClientRecord, sealer: Sealer, log: Logger): Client | null {
+  const { id, algorithm, terms, revokedMs } = record;
+  try {
+    const { verifyingKey, signingKey, sign, fingerprint } = ALGORITHMS[algorithm];
+    const open = ({ request, response }: KeyTexts): KeyTexts => ({
+      request: sealer.open(id, 'request', request),
+      response: sealer.open(id, 'response', response),
+    });
+    const use = ({ request, response }: KeyTexts): Generation => {
+      const key = signingKey(response);
+      return {
+        sign: (text) => sign(text, key),
+        keyId: fingerprintOf(request),
+        fingerprint: fingerprint(response),
+      };
+    };
+    const [current, ...previous] = record.keys;
+    const [first, others] = [open(current), previous.map(open)];
+    const requestKeys = [first, ...others].map(({ request }) => verifyingKey(request));
+    return { id, algorithm, requestKeys, generations: [use(first), ...others.map(use)], terms, revokedMs };
+  } catch (error) {
+    log.error({ client_id: id, err: error }, 'the keys of a client cannot be used: it is refused');
+    return null;
+  }
 }

@@ -8,10 +8,11 @@ import {
   type TimeWindow,
 } from '../limits.ts';
 import { isTool, type Logger, type Tool } from '../tools/index.ts';
-import { ID_RULE, isId } from '../wire/index.ts';
+import { ID_RULE, isId, weaknessOf } from '../wire/index.ts';
 import type { Policy } from './authorize.ts';
 import { BUILT_IN_NAMES } from './built-in/names.ts';
 import { stderrLog, unfailing } from './log.ts';
+import { masterFolder } from './master-key.ts';
 
 /** What a server and a worker are told alike; what has no default is `tools`. */
 interface SharedOptions {
@@ -23,6 +24,10 @@ interface SharedOptions {
   /** Take a Redis that can lose jobs; they run again once their record is looked at. */
   readonly allowVolatileQueue?: boolean;
   readonly log?: Logger;
+  /** Seals the clients' secrets and signs the audit. Default: the file `master.key` beside the records, made if missing. */
+  readonly masterKey?: string;
+  /** `false`: no record is kept of calls and jobs. Default `true`. */
+  readonly audit?: boolean;
   /** What a request, a reply and a job's result must fit into. */
   readonly messageLimits?: Partial<MessageLimits>;
   /** Jobs at once in this process. */
@@ -65,6 +70,10 @@ export interface ResolvedWorker {
   readonly serverId: string | undefined;
   readonly allowVolatileQueue: boolean;
   readonly log: Logger;
+  readonly masterKey: string | undefined;
+  /** Where the file with the master key is, if none is given. */
+  readonly masterFolder: string;
+  readonly audit: boolean;
   readonly messageLimits: MessageLimits;
   readonly concurrency: number;
   readonly leaseMs: number;
@@ -130,7 +139,8 @@ export function resolveWorker(options: WorkerOptions): ResolvedWorker {
 }
 
 function resolveShared(options: WorkerOptions): ResolvedWorker {
-  const { tools, store, queue, serverId, allowVolatileQueue = false } = options;
+  const { tools, store, queue, serverId, masterKey, allowVolatileQueue = false, audit = true } = options;
+  const urls = parseEngineUrls(store, queue);
   if (!Array.isArray(tools) || !tools.every(isTool)) {
     throw new TypeError('tools must be an array of what defineTool returns');
   }
@@ -139,9 +149,14 @@ function resolveShared(options: WorkerOptions): ResolvedWorker {
     throw new TypeError(`serverId must be ${ID_RULE}`);
   }
   mustBeBoolean(allowVolatileQueue, 'allowVolatileQueue');
+  mustBeBoolean(audit, 'audit');
+  refuseWeakMaster(masterKey);
   return {
     tools,
-    urls: parseEngineUrls(store, queue),
+    urls,
+    masterKey,
+    masterFolder: masterFolder(urls),
+    audit,
     serverId,
     allowVolatileQueue,
     log: unfailing(options.log ?? stderrLog),
@@ -154,6 +169,14 @@ function resolveShared(options: WorkerOptions): ResolvedWorker {
 /** Its file has one process, and jobs run in that. */
 function refuseSqlite({ kind }: EngineUrls, what: string): void {
   if (kind === 'sqlite') throw new TypeError(`${what} ${NEEDS_POSTGRES}`);
+}
+
+/** Before the store is opened, and without the key. */
+function refuseWeakMaster(key: unknown): void {
+  if (key === undefined) return;
+  if (typeof key !== 'string') throw new TypeError('masterKey must be a text of at least 32 random bytes');
+  const weakness = weaknessOf(key);
+  if (weakness !== null) throw new RangeError(`masterKey ${weakness}`);
 }
 
 function mustBeBoolean(value: unknown, name: string): void {
@@ -191,6 +214,8 @@ const SHARED_NAMES = [
   'allowVolatileQueue',
   'serverId',
   'log',
+  'masterKey',
+  'audit',
   'messageLimits',
   'now',
   ...Object.keys(SHARED_NUMBERS),

@@ -1,8 +1,7 @@
-import type { KeyObject } from 'node:crypto';
 import type { MessageLimits } from '../limits.ts';
 import type { Outcome } from '../store/index.ts';
 import { type Codec, DEFAULT_CODEC, NO_REQUEST_ID, withSignature } from '../wire/index.ts';
-import { sign } from '../wire/signature.ts';
+import type { Generation } from './key-ring.ts';
 import { httpStatusOf } from './outcome.ts';
 
 /** What goes back on the wire. */
@@ -13,15 +12,23 @@ export interface Reply {
   readonly httpStatus: number;
 }
 
-/** Where a reply goes: what it echoes, and the key that signs it; `null` before the MAC holds. */
+/** A reply, and what the audit holds of it. */
+export interface Signed {
+  readonly reply: Reply;
+  readonly outcome: Outcome;
+  /** What its signature covers. */
+  readonly text: string;
+}
+
+/** Where a reply goes: what it echoes, and who signs it; `null` before the MAC holds. */
 export interface Addressee {
   readonly codec: Codec;
   readonly requestId: string;
-  readonly key: KeyObject | null;
+  readonly signer: Pick<Generation, 'sign'> | null;
 }
 
 /** Of whoever sent bytes that show no request_id. */
-export const STRANGER: Addressee = { codec: DEFAULT_CODEC, requestId: NO_REQUEST_ID, key: null };
+export const STRANGER: Addressee = { codec: DEFAULT_CODEC, requestId: NO_REQUEST_ID, signer: null };
 
 /**
  * Outcome → signed bytes (docs/protocol.md §2).
@@ -30,11 +37,11 @@ export const STRANGER: Addressee = { codec: DEFAULT_CODEC, requestId: NO_REQUEST
  */
 export function reply(
   outcome: Outcome,
-  { codec, requestId, key }: Addressee,
+  { codec, requestId, signer }: Addressee,
   serverId: string,
   nowMs: number,
   limits: MessageLimits,
-): Reply {
+): Signed {
   const { ok, status, result, error } = outcome;
   const message = {
     v: codec.v,
@@ -49,10 +56,10 @@ export function reply(
   const count = { members: 0 };
   const text = codec.responseText(message, count);
   if (count.members > limits.maxMembers) throw new RangeError(`the result has ${count.members} members`);
-  const body = withSignature(text, key === null ? '' : sign(text, key));
+  const body = withSignature(text, signer === null ? '' : signer.sign(text));
   // UTF-8 takes at most three bytes for a UTF-16 unit: most replies need no count.
   if (body.length * 3 > limits.maxMessageBytes && Buffer.byteLength(body) > limits.maxMessageBytes) {
     throw new RangeError(`the result makes a message of ${Buffer.byteLength(body)} bytes`);
   }
-  return { body, httpStatus: httpStatusOf(outcome) };
+  return { reply: { body, httpStatus: httpStatusOf(outcome) }, outcome, text };
 }

@@ -1,3 +1,4 @@
+import { type AuditLog, auditJobs, auditKeys, openAudit } from '../audit/index.ts';
 import {
   type Engine,
   openEngine,
@@ -7,6 +8,7 @@ import {
   type Worker,
 } from '../jobs/index.ts';
 import { JOB_LIMITS, SERVER_LIMITS, type TimeWindow } from '../limits.ts';
+import { type Master, openMaster } from './master-key.ts';
 import type { ResolvedWorker } from './options.ts';
 import { within } from './within.ts';
 
@@ -19,6 +21,10 @@ export interface RuntimeOptions extends ResolvedWorker {
 
 /** What a server and a worker have in common: the engine, and who runs jobs and looks after their records. */
 export interface Runtime extends Engine {
+  /** `null`: nothing is recorded. */
+  readonly audit: AuditLog | null;
+  /** The master key of the store. @throws SetupError, see `openMaster` */
+  master(): Promise<Master>;
   /** Starts the worker, if there is one, and the sweeper. */
   start(): void;
   /** Do store and queue work? Answers within `SERVER_LIMITS.readyMs`, even if a service hangs. */
@@ -29,6 +35,19 @@ export interface Runtime extends Engine {
   close(): Promise<void>;
 }
 
+/** The store whose jobs are in the audit, if there is one. */
+async function openRecorded(
+  { store }: Engine,
+  { audit: isAudited, masterKey, masterFolder, log, now }: RuntimeOptions,
+): Promise<Pick<Runtime, 'store' | 'audit' | 'master'>> {
+  let opened: Promise<Master> | null = null;
+  const master = () => (opened ??= openMaster(store.clients, masterKey, masterFolder, log));
+  if (!isAudited) return { store, audit: null, master };
+  const keys = auditKeys((await master()).key);
+  const audit = await openAudit({ records: store.audit, serverId: store.serverId, keys, log, now });
+  return { store: { ...store, jobs: auditJobs(store.jobs, audit) }, audit, master };
+}
+
 /** Everything that ends here ends in bounded time, whatever has become of the services: what failed is logged. */
 export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { tools, log, now, drainMs } = options;
@@ -36,7 +55,12 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     job?.concurrency === undefined ? [] : [[name, job.concurrency] as const],
   );
   const engine = await openEngine({ ...options, limits: new Map(limits), defaultServerId: 'waybill' });
-  const { store, dispatcher } = engine;
+  const { dispatcher } = engine;
+  const { audit, store, master } = await openRecorded(engine, options).catch(async (error: unknown) => {
+    await dispatcher.close();
+    await engine.store.close();
+    throw error;
+  });
   let worker: Worker | null = null;
   let sweeper: Sweeper | null = null;
   let pinging: Promise<true> | null = null;
@@ -53,7 +77,9 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
 
   return {
     ...engine,
-    dispatcher,
+    store,
+    audit,
+    master,
     start() {
       const byName = new Map(tools.map((tool) => [tool.name, tool]));
       if (options.worker) worker = startWorker({ ...options, store, dispatcher, tools: byName });
@@ -77,6 +103,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     },
     async close() {
       await end('queue', dispatcher.close());
+      await end('audit', audit?.close());
       await end('store', store.close());
     },
   };

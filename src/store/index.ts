@@ -1,6 +1,8 @@
+export { type ClientRecord, type ClientTerms, OPEN_TERMS } from './client-records.ts';
 export { newJobId } from './job-id.ts';
 export {
   type Attempt,
+  type Creation,
   type Dispatch,
   type DueJob,
   type Fence,

@@ -1,5 +1,7 @@
 import type { Answers, Questions } from '../tools/index.ts';
 import type { JsonObject } from '../wire/index.ts';
+import type { AuditRecords } from './audit-records.ts';
+import type { ClientRecords } from './client-records.ts';
 
 /**
  * The records are the truth about clients, nonces, requests and jobs. A store keeps them; every store
@@ -17,6 +19,8 @@ export interface RecordStore {
   readonly nonces: NonceRecords;
   readonly requests: RequestRecords;
   readonly jobs: JobRecords;
+  readonly counters: CounterRecords;
+  readonly audit: AuditRecords;
   /** The server this store belongs to; one store serves one `server_id`. */
   readonly serverId: string;
   /** @throws when records cannot be read or written now */
@@ -25,32 +29,8 @@ export interface RecordStore {
   close(): Promise<void>;
 }
 
-/** Only the client records, for a program beside a running server. */
-export type ClientStore = Pick<RecordStore, 'clients' | 'serverId' | 'close'>;
-
-/** A client and its secrets, the current one first; each slot holds at most two (docs/protocol.md §3). */
-export interface ClientRecord {
-  readonly id: string;
-  readonly requestKeys: readonly string[];
-  readonly responseKeys: readonly string[];
-  readonly createdMs: number;
-  /** SHA-256 of its bearer tokens in base64url, the newest first; at most two. */
-  readonly tokenHashes: readonly string[];
-}
-
-export interface ClientRecords {
-  /** `false`: a client of this id exists and was left as it is. */
-  add(client: ClientRecord): Promise<boolean>;
-  /**
-   * Puts these in the place of the client's token hashes. `false`: there is no such client, or its hashes
-   * are not those of `seen` any more; nothing was written.
-   */
-  setTokens(id: string, hashes: readonly string[], seen?: readonly string[]): Promise<boolean>;
-  /** In the order of their ids. */
-  list(): Promise<readonly ClientRecord[]>;
-  /** Another value than before: clients may have changed since, here or in another process. */
-  version(): Promise<number>;
-}
+/** Only the records that people look after, for a program beside a running server. */
+export type ClientStore = Pick<RecordStore, 'clients' | 'audit' | 'serverId' | 'close'>;
 
 export interface NonceRecords {
   /**
@@ -60,6 +40,16 @@ export interface NonceRecords {
    * may have been forgotten has left the time window (§5); StoreError when the nonce cannot be written
    */
   claim(clientId: string, nonce: string, tsMs: number): Promise<boolean>;
+}
+
+/** What was counted for rates and quotas, in windows that begin at multiples of their length since 1970. */
+export interface CounterRecords {
+  /** Counts one more in the window of `nowMs`. `false`: there were `limit` in it, and nothing was counted. */
+  take(name: string, limit: number, windowMs: number, nowMs: number): Promise<boolean>;
+  /** Takes one back that turned out not to count, unless its window is over. */
+  giveBack(name: string, windowMs: number, nowMs: number): Promise<void>;
+  /** Counted so far in the window of `nowMs`. */
+  used(name: string, windowMs: number, nowMs: number): Promise<number>;
 }
 
 /** The four members of a response that tell how a request ended. */
@@ -212,6 +202,8 @@ export interface JobRecords {
    */
   create(job: NewJob): Promise<Creation>;
   get(id: string): Promise<JobRecord | null>;
+  /** How many jobs a client has queued or running; `limit`, if there are as many or more. */
+  countOpen(clientId: string, limit: number): Promise<number>;
   /** Newest first. */
   list(query: JobQuery): Promise<readonly JobSummary[]>;
   /** Starts an attempt under a new fence; `null` when the job is unknown or terminal. */

@@ -5,6 +5,7 @@ export {
   type Credential,
   type Endpoint,
   type NewClient,
+  type Rotation,
   type Server,
   type Worker,
 } from '../server/index.ts';

@@ -24,7 +24,7 @@ export const REQUEST_SCHEMA = {
     tool: { type: 'string', pattern: '^[A-Za-z0-9_./-]{1,128}$' },
     args: { type: 'object' },
     nonce: { type: 'string', minLength: 8, maxLength: 128, pattern: VISIBLE_ASCII },
-    signature: { type: 'string', pattern: '^[0-9a-f]{64}$' },
+    signature: { type: 'string', pattern: '^([0-9a-f]{64}|ed25519:[A-Za-z0-9_-]{85}[AQgw])$' },
   },
 } as const;
 
@@ -43,7 +43,7 @@ export const RESPONSE_SCHEMA = {
     status: { enum: ['ok', 'accepted', 'running', 'done', 'error'] },
     result: { type: ['object', 'null'] },
     error: { type: ['string', 'null'] },
-    signature: { type: 'string', pattern: '^([0-9a-f]{64})?$' },
+    signature: { type: 'string', pattern: '^([0-9a-f]{64}|ed25519:[A-Za-z0-9_-]{85}[AQgw])?$' },
   },
   if: { properties: { status: { const: 'error' } } },
   // biome-ignore lint/suspicious/noThenProperty: `then` is a keyword of JSON Schema.

@@ -42,3 +42,6 @@ const ID = /^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}$/;
 export function isId(value: unknown): value is string {
   return typeof value === 'string' && ID.test(value);
 }
+
+/** How messages are signed; which one holds for a client stands in its record, never in a message. */
+export type AlgorithmName = 'hmac-sha256' | 'ed25519';

@@ -10,6 +10,7 @@ export {
   withSignature,
 } from './codec.ts';
 export {
+  type AlgorithmName,
   ID_RULE,
   isId,
   NO_REQUEST_ID,

@@ -3,6 +3,7 @@ import { canonicalize, type MemberCount } from './canonical-json.ts';
 import type { Codec } from './codec.ts';
 import { ID_RULE, isId, type RequestMessage, type ResponseMessage, type Unsigned } from './envelope.ts';
 import { isObject } from './json.ts';
+import { isSignature } from './signature-form.ts';
 
 /** Names of the members of each message, and what each must be (docs/protocol.md §1). */
 type Rules = Readonly<Record<string, readonly [test: (value: unknown) => boolean, what: string]>>;
@@ -10,8 +11,6 @@ type Rules = Readonly<Record<string, readonly [test: (value: unknown) => boolean
 const TOOL = /^[A-Za-z0-9_./-]{1,128}$/;
 const REQUEST_ID = /^[!-~]{1,128}$/;
 const NONCE = /^[!-~]{8,128}$/;
-const SIGNATURE = /^[0-9a-f]{64}$/;
-const SIGNATURE_OR_NONE = /^([0-9a-f]{64})?$/;
 const STATUSES: ReadonlySet<unknown> = new Set(['ok', 'accepted', 'running', 'done', 'error']);
 
 const V = 'mcp/0.1';
@@ -23,6 +22,8 @@ function text(pattern: RegExp): (value: unknown) => boolean {
 const isVersion = (value: unknown): boolean => value === V;
 const isTime = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0;
 const isBoolean = (value: unknown): boolean => typeof value === 'boolean';
+const isSigned = (value: unknown): boolean => typeof value === 'string' && isSignature(value);
+const SIGNATURE_RULE = 'must be 64 lower-case hex digits, or ed25519: and 86 characters of base64url';
 const TIME_RULE = 'must be milliseconds since 1970 as a non-negative safe integer';
 
 const REQUEST_RULES: Rules = {
@@ -34,7 +35,7 @@ const REQUEST_RULES: Rules = {
   tool: [text(TOOL), 'must be 1-128 of A-Z a-z 0-9 _ - . /'],
   args: [isObject, 'must be an object'],
   nonce: [text(NONCE), 'must be 8-128 visible ASCII characters'],
-  signature: [text(SIGNATURE), 'must be 64 lower-case hex digits'],
+  signature: [isSigned, SIGNATURE_RULE],
 };
 
 const RESPONSE_RULES: Rules = {
@@ -47,7 +48,7 @@ const RESPONSE_RULES: Rules = {
   result: [(value) => value === null || isObject(value), 'must be an object or null'],
   error: [(value) => value === null || typeof value === 'string', 'must be a string or null'],
   // Empty on the refusals that are sent before the MAC holds (§8).
-  signature: [text(SIGNATURE_OR_NONE), 'must be 64 lower-case hex digits'],
+  signature: [(value) => value === '' || isSigned(value), SIGNATURE_RULE],
 };
 
 const REQUEST_ENTRIES = Object.entries(REQUEST_RULES);

@@ -1,5 +1,7 @@
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 
+/** HMAC-SHA256, as algorithms.ts has it in its table. */
+
 const HEX_LENGTH = 64;
 // Scratch space of the comparison; safe to share because everything here is synchronous.
 const given = Buffer.alloc(HEX_LENGTH);
@@ -15,22 +17,20 @@ export function sign(signedText: string, key: KeyObject): string {
   return createHmac('sha256', key).update(signedText).digest('hex');
 }
 
-/**
- * Does the signature hold under one of the keys? Every key is tried, so the time tells neither which
- * one fitted nor how much of the signature was right.
- *
- * @param signature as the envelope's check lets it pass: 64 hex digits, or empty, which never holds
- */
-export function verify(signedText: string, signature: string, keys: readonly KeyObject[]): boolean {
+/** Does the signature hold? The time does not tell how much of it was right. Any text may be asked for. */
+export function holds(signedText: string, signature: string, key: KeyObject): boolean {
   // A shorter text would leave the end of an earlier signature in the buffer: unsigned replies carry ''.
   if (signature.length !== HEX_LENGTH) return false;
-  let holds = false;
   given.write(signature, 'latin1');
-  for (const key of keys) {
-    computed.write(sign(signedText, key), 'latin1');
-    holds = timingSafeEqual(given, computed) || holds;
-  }
-  return holds;
+  computed.write(sign(signedText, key), 'latin1');
+  return timingSafeEqual(given, computed);
+}
+
+/** Does the signature hold under one of the keys? Every key is tried, so the time tells not which one fitted. */
+export function verify(signedText: string, signature: string, keys: readonly KeyObject[]): boolean {
+  let any = false;
+  for (const key of keys) any = holds(signedText, signature, key) || any;
+  return any;
 }
 
 /** How a server shows which response key it holds without showing the key (§3): 32 hex digits. */

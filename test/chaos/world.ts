@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { addClient } from '../../src/server/clients.ts';
+import { openMaster } from '../../src/server/master-key.ts';
 import { openPostgresClients } from '../../src/store/postgres/open.ts';
 import type { Credential } from '../../src/transports/index.ts';
+import { generateSecret } from '../../src/wire/index.ts';
 import { type Service, startPostgres, startRedis } from '../support/services/index.ts';
 import { reservePlace } from '../support/services/keeper.ts';
 import { type Cluster, startCluster } from './cluster.ts';
@@ -50,10 +52,11 @@ export async function openWorld(options: WorldOptions, journal: Journal): Promis
     if (options.redis) await own('Redis', startRedis);
     const store = services.get('database')?.url ?? '';
     const queue = services.get('Redis')?.url ?? store;
-    const credentials = await addClients(store);
+    const masterKey = generateSecret();
+    const credentials = await addClients(store, masterKey);
     const outages = watchOutages(services, journal);
     const place = await reservePlace();
-    const env = { WAYBILL_STORE: store, WAYBILL_QUEUE: queue };
+    const env = { WAYBILL_STORE: store, WAYBILL_QUEUE: queue, WAYBILL_MASTER_KEY: masterKey };
     const { calmForMs } = outages;
     const cluster = await startCluster({
       ...options,
@@ -73,10 +76,11 @@ export async function openWorld(options: WorldOptions, journal: Journal): Promis
   }
 }
 
-async function addClients(url: string): Promise<readonly Credential[]> {
+async function addClients(url: string, masterKey: string): Promise<readonly Credential[]> {
   const store = await openPostgresClients({ url, serverId: 'chaos', log: { warn() {} } });
+  const { sealer } = await openMaster(store.clients, masterKey, '');
   // Where they call is said with each call: replicas come and go.
-  const credentials = await Promise.all(CLIENTS.map((id) => addClient(store, { id, url: '' })));
+  const credentials = await Promise.all(CLIENTS.map((id) => addClient({ store, sealer }, { id, url: '' })));
   await store.close();
   return credentials;
 }

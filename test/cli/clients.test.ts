@@ -5,6 +5,8 @@ import { parseCredential } from '../../src/client/index.ts';
 import { addClient, addToken } from '../../src/server/clients.ts';
 import { openKeyRing } from '../../src/server/key-ring.ts';
 import { createServer } from '../../src/server/index.ts';
+import { openMaster } from '../../src/server/master-key.ts';
+import { fingerprintOf } from '../../src/wire/algorithms.ts';
 import { isToken } from '../../src/wire/secret.ts';
 import { openStore } from '../store/open.ts';
 import { createTestLog } from '../support/log.ts';
@@ -105,8 +107,22 @@ describe('waybill clients list', () => {
       clients: [
         {
           client_id: 'bob',
+          algorithm: 'hmac-sha256',
           created_ms: expect.any(Number),
-          fingerprint: expect.stringMatching(/^[0-9a-f]{32}$/),
+          revoked_ms: null,
+          expires_ms: null,
+          scopes: ['*'],
+          calls_per_minute: null,
+          max_open_jobs: null,
+          jobs_per_day: null,
+          note: '',
+          fingerprint: fingerprintOf(response_key),
+          keys: [
+            {
+              key_id: fingerprintOf(request_key),
+              fingerprint: fingerprintOf(response_key),
+            },
+          ],
           tokens: 0,
         },
       ],
@@ -126,10 +142,11 @@ describe('waybill clients token', () => {
   /** What a server that opens the folder takes each token for. */
   async function ownersOf(cwd: string, tokens: readonly string[]): Promise<(string | null)[]> {
     const store = openStore({ dir: join(cwd, 'd'), serverId: 'waybill' });
-    const ring = await openKeyRing(store, createTestLog());
+    const { sealer } = await openMaster(store.clients, undefined, store.dir);
+    const ring = await openKeyRing(store, sealer, createTestLog());
     onTestFinished(() => ring.stop());
     await store.close();
-    return tokens.map((token) => ring.findByToken(token));
+    return tokens.map((token) => ring.findByToken(token)?.client.id ?? null);
   }
 
   test('prints a token of the client with a note; the one before it stays good, the one before that does not', async () => {
@@ -152,10 +169,11 @@ describe('waybill clients token', () => {
     const cwd = tempFolder();
     const store = openStore({ dir: join(cwd, 'd'), serverId: 'waybill' });
     await waybill(['clients', 'add', 'a', '--data', 'd'], { cwd });
-    const ring = await openKeyRing(store, createTestLog());
+    const { sealer } = await openMaster(store.clients, undefined, store.dir);
+    const ring = await openKeyRing(store, sealer, createTestLog());
     onTestFinished(() => ring.stop());
     const { stdout } = await waybill(['clients', 'token', 'a', '--data', 'd'], { cwd });
-    await expect.poll(() => ring.findByToken(stdout.trim()), { timeout: 5_000 }).toBe('a');
+    await expect.poll(() => ring.findByToken(stdout.trim())?.client.id, { timeout: 5_000 }).toBe('a');
     await waybill(['clients', 'token', 'a', '--data', 'd', '--revoke'], { cwd });
     await expect.poll(() => ring.findByToken(stdout.trim()), { timeout: 5_000 }).toBeNull();
   });
@@ -210,7 +228,8 @@ describe('waybill clients token', () => {
   test('how many a client has stands in the list, without the tokens', async () => {
     const cwd = tempFolder();
     const store = openStore({ dir: join(cwd, 'd') });
-    for (const id of ['a', 'b', 'c']) await addClient(store, { id, url: 'http://x/' });
+    const { sealer } = await openMaster(store.clients, undefined, store.dir);
+    for (const id of ['a', 'b', 'c']) await addClient({ store, sealer }, { id, url: 'http://x/' });
     const tokens = [await addToken(store, 'a'), await addToken(store, 'c'), await addToken(store, 'c')];
     const hashes = (await store.clients.list()).flatMap(({ tokenHashes }) => tokenHashes);
     const text = await waybill(['clients', 'list', '--data', 'd'], { cwd });

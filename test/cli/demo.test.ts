@@ -84,7 +84,7 @@ describe('waybill demo', () => {
     expect(stdout.match(/^\d {2}.*$/gm)).toHaveLength(NAMES.length);
     for (const line of [
       /→ server_identity \{\} +signed [0-9a-f]{8}…$/m,
-      /← ok .*"server_id":"demo".* signed [0-9a-f]{8}…$/m,
+      /← ok \{"audit_key":"wbp_.*"fingerprint":"[0-9a-f]+.* signed [0-9a-f]{8}…$/m,
       /→ batch_sum \{"numbers":\[1,2,3\.5\]\} +signed/,
       /← ok \{"count":3,"total":6\.5\} +signed/,
       /→ batch_sum \{"numbers":\[\]\}/,

@@ -75,7 +75,7 @@ describe('docs/reference/cli.md', () => {
   });
 
   test.each(LEAVES)('has the flags and variables of $path, no others', ({ path, command }) => {
-    const flags = rows(section(`### \`${path}\``), '`--').map(([flag, variable]) => [flag, variable]);
+    const flags = rows(section(`### \`${path}\``), '`-').map(([flag, variable]) => [flag, variable]);
     const expected = command.options.map(({ flags: flag, envVar }) => [
       `\`${flag}\``,
       envVar === undefined ? '' : `\`${envVar}\``,

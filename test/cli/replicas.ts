@@ -69,7 +69,10 @@ export async function openSite(
   const env = { WAYBILL_STORE_FILE: 'store.url', WAYBILL_DRAIN_MS: '3000' };
   const engine = { ...env, ...(queue !== undefined && { WAYBILL_QUEUE_FILE: 'queue.url' }) };
   const added = await waybill(['clients', 'add', 'alice', '--out', 'alice.json'], { cwd, env });
-  expect(added).toMatchObject({ code: 0, stderr: '' });
+  expect(added).toMatchObject({
+    code: 0,
+    stderr: '.waybill/master.key is the new master key of this store: every server and worker needs it\n',
+  });
 
   async function run(...args: string[]): Promise<Process> {
     const running = start([...args, '--json'], { cwd, env: engine });

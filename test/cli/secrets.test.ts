@@ -90,21 +90,28 @@ describe.skipIf(!haveProc)('secrets and tokens', () => {
     for (const id of ['alice', 'bob'])
       await run(['clients', 'add', id, '--data', 'd', '--url', service.url, '--out', `${id}.json`]);
     await run(['clients', 'token', 'alice', '--data', 'd', '--out', 'token']);
-    const secrets = [...keysOf(cwd, 'alice.json'), ...keysOf(cwd, 'bob.json'), read(cwd, 'token')];
+    await run(['clients', 'rotate', 'bob', '--data', 'd', '--url', service.url, '--out', 'bob.new.json']);
+    await run(['keygen', '--out', 'private.key']);
+    const secrets = ['alice.json', 'bob.json', 'bob.new.json'].flatMap((name) => keysOf(cwd, name));
+    secrets.push(...['token', 'private.key', 'd/master.key'].map((name) => read(cwd, name)));
 
     // Shown on purpose: on stdout, and nowhere else.
     for (const args of [
       ['clients', 'add', 'carol'],
       ['clients', 'token', 'carol'],
+      ['clients', 'rotate', 'carol'],
+      ['clients', 'add', 'dora', '--algorithm', 'ed25519'],
     ]) {
       const { stdout, stderr } = await waybill([...args, '--data', 'd', '--json'], { cwd });
       const { request_key, response_key, token } = JSON.parse(stdout);
-      secrets.push(...[request_key, response_key, token].filter((secret) => secret !== undefined));
+      const shown: (string | undefined)[] = [request_key, response_key, token];
+      secrets.push(...shown.flatMap((text) => (text === undefined || text.startsWith('wbp_') ? [] : [text])));
       seen.add(args.join(' '), stderr);
     }
-    expect(secrets).toHaveLength(8);
+    expect(secrets).toHaveLength(15);
 
-    await run(['clients', 'list', '--data', 'd', '--json']);
+    const verbs = ['list', 'show bob', 'set bob --note x', 'rotate bob --finish', 'revoke carol'];
+    for (const verb of verbs) await run(['clients', ...verb.split(' '), '--data', 'd', '--json']);
     await run(['call', 'batch_sum', '{"numbers":[1]}', '--credential', 'alice.json']);
     await run(['call', 'no_such_tool', '{}', '--credential', 'alice.json', '--json']);
     await run(['jobs', 'list', '--credential', 'alice.json']);

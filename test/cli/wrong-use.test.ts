@@ -27,12 +27,15 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
     await assertAllRefused(tempFolder(), [
       [
         [],
-        /name what to do: demo, serve, worker, mcp, wrap, clients, call, jobs, tools, connect, install; see "waybill --help"/,
+        /name what to do: demo, serve, worker, mcp, wrap, clients, keygen, audit, call, jobs, tools, doctor, connect, install; see "waybill --help"/,
       ],
       [['surf'], /unknown command 'surf'/],
       [['help', 'surf'], /unknown command 'surf'; see "waybill --help"/],
       [['help', 'clients', 'surf'], /unknown command 'surf'; see "waybill clients --help"/],
-      [['clients'], /name what to do: add, list, token; see "waybill clients --help"/],
+      [
+        ['clients'],
+        /name what to do: add, list, show, set, rotate, revoke, token; see "waybill clients --help"/,
+      ],
       [['jobs', 'ge'], /unknown command 'ge' \(Did you mean get\?\); see "waybill jobs --help"/],
       [
         ['serve', '--prot', '1'],

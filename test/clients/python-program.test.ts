@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { EXITS } from '../../src/cli/exits.ts';
+import { ALGORITHMS } from '../../src/wire/algorithms.ts';
 import { tempFolder } from '../support/temp.ts';
 import { hasPython, runProgram } from './python.ts';
 import { useWorld } from './world.ts';
@@ -55,6 +56,24 @@ describe.skipIf(!hasPython)('credentials and the command line of the client in P
     ['response_key', { response_key: `wb_${'A'.repeat(43)}00000000` }],
   ])('a wrong %s is named', async (name, members) => {
     expect(await refusal({ file: world.fileOf({ ...world.credential, ...members }) })).toContain(name);
+  });
+
+  test('a credential for ed25519 is refused with the reason, whatever else it holds', async () => {
+    const { client } = ALGORITHMS.ed25519.generate();
+    const keys = { request_key: client.request, response_key: client.response };
+    const withKeys = world.fileOf({ ...world.credential, ...keys, algorithm: 'ed25519' });
+    for (const file of [withKeys, world.fileOf({ algorithm: 'ed25519' })])
+      expect(await refusal({ file })).toContain('algorithm must be hmac-sha256');
+    const nameless = await refusal({ file: world.fileOf({ ...world.credential, ...keys }) });
+    expect(nameless).toContain('request_key must be a shared secret (wb_)');
+    expect(nameless).not.toContain(client.request.slice(4, 20));
+  });
+
+  test('a credential may say that it is for hmac-sha256', async () => {
+    const client = await world.connect({
+      file: world.fileOf({ ...world.credential, algorithm: 'hmac-sha256' }),
+    });
+    expect(await world.valueOf('call', { client, tool: 'echo', args_text: '{"a":1}' })).toEqual({ a: 1 });
   });
 
   test('one key for both directions is refused', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { readSecretFile } from '../../src/cli/secret-file.ts';
+import { weaknessOf } from '../../src/wire/index.ts';
 import { parseEngineUrls } from '../../src/jobs/engine-urls.ts';
 import { type Running, start, waybill } from '../cli/waybill.ts';
 import { postgresUrl, redisUrl } from '../support/services/shared.ts';
@@ -119,5 +120,6 @@ test('the secrets that the guide makes for deploy/ are files that a server takes
   expect(host).toBe('postgres');
   expect(password).toBe(readSecretFile(join(cwd, 'secrets/postgres_password'), 'password').trim());
   expect(password.length).toBeGreaterThanOrEqual(32);
+  expect(weaknessOf(readSecretFile(join(cwd, 'secrets/master_key'), 'master key file').trim())).toBeNull();
   expect(parseEngineUrls(url, undefined).kind).toBe('postgres');
 });

@@ -7,6 +7,7 @@ import { addClient, addToken } from '../../src/server/clients.ts';
 import { openClientStore } from '../../src/store/index.ts';
 import { type Credential, listen, type Listener } from '../../src/transports/index.ts';
 import type { JsonObject, JsonValue } from '../../src/wire/index.ts';
+import { openDesk } from '../support/clients.ts';
 import { tempFolder } from '../support/temp.ts';
 import { startServer, type TestServer, type TestServerOptions } from '../support/server.ts';
 
@@ -80,10 +81,10 @@ export interface FaceOptions extends Omit<TestServerOptions, 'dir' | 'credential
 /** A folder that knows a client with a token before its server starts. */
 async function prepare(): Promise<{ dir: string; credential: Credential; token: string }> {
   const dir = tempFolder();
-  const clients = openClientStore({ dir, serverId: 'srv-1' });
-  const credential = await addClient(clients, { id: 'agent-a', url: 'http://127.0.0.1:9/call' });
-  const token = await addToken(clients, 'agent-a');
-  await clients.close();
+  const desk = await openDesk(dir, 'srv-1');
+  const credential = await addClient(desk, { id: 'agent-a', url: 'http://127.0.0.1:9/call' });
+  const token = await addToken(desk.store, 'agent-a');
+  await desk.store.close();
   return { dir, credential, token };
 }
 

@@ -3,6 +3,7 @@ import { answerJob } from '../../src/server/built-in/answer-job.ts';
 import type { Fence, RecordStore } from '../../src/store/index.ts';
 import type { Questions } from '../../src/tools/index.ts';
 import { START_MS } from '../support/clock.ts';
+import { callerOf } from '../support/clients.ts';
 import { newJob } from '../store/new-records.ts';
 import { openStore } from '../store/open.ts';
 
@@ -15,7 +16,8 @@ const QUESTIONS: Questions = {
 };
 
 test('what is asked while an answer is looked at is not answered by it: nobody has held it against the question', async () => {
-  const { jobs } = openStore();
+  const store = openStore();
+  const { jobs } = store;
   const job = newJob();
   await jobs.create(job);
   const fence = (await jobs.begin(job.id, NOW_MS))?.fence as Fence;
@@ -30,7 +32,7 @@ test('what is asked while an answer is looked at is not answered by it: nobody h
     },
   };
   const { answer } = answerJob(slow, () => NOW_MS);
-  const caller = { clientId: 'agent-a', fingerprint: () => '', signal: new AbortController().signal };
+  const caller = await callerOf(store, 'agent-a');
   const answers = { amount: { action: 'accept', content: { cents: 1_000_000 } } };
   await answer({ job_id: job.id, answers }, caller);
   expect(await jobs.get(job.id)).toMatchObject({ questions: QUESTIONS, answers: {} });

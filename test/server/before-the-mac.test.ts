@@ -6,6 +6,7 @@ import { MESSAGE_LIMITS } from '../../src/limits.ts';
 import { openClientStore } from '../../src/store/index.ts';
 import { openDatabase } from '../../src/store/sqlite/driver.ts';
 import { createServer } from '../../src/transports/index.ts';
+import { clientRecord } from '../support/clients.ts';
 import { START_MS } from '../support/clock.ts';
 import { anyTool, codeOf, jobTool, readTool, startServer, type TestServer } from '../support/server.ts';
 import { canonicalText, macOf, request, unsignedReply, verifiedReply } from '../support/signing.ts';
@@ -231,42 +232,39 @@ describe('§3 keys', () => {
     expect(codeOf(unsignedReply((await peer.send(bytes)).body))).toBe('bad_signature');
   });
 
-  test('the current and the previous request key are both accepted, and replies are signed with the current key', async () => {
+  test('both generations of keys are accepted, and a reply is signed with the key of the generation that asked', async () => {
     const dir = tempFolder();
     const clients = openClientStore({ dir, serverId: 'srv-1' });
-    const keys = { requestKeys: ['request-2', 'request-1'], responseKeys: ['response-2', 'response-1'] };
-    await clients.clients.add({ id: 'rotating', ...keys, createdMs: START_MS, tokenHashes: [] });
+    const generations = [
+      { request: 'request-2', response: 'response-2' },
+      { request: 'request-1', response: 'response-1' },
+    ] as const;
+    await clients.clients.add(clientRecord('rotating', { keys: generations }));
     await clients.close();
     const credential = {
       client_id: 'rotating',
       server_id: 'srv-1',
       url: '',
       request_key: '',
-      response_key: 'response-2',
+      response_key: '',
     };
     const peer = await startServer({ dir, tools: [echo], credential });
-    for (const request_key of ['request-2', 'request-1']) {
-      expect((await peer.as({ ...credential, request_key }).call('echo', { n: 1 })).result).toEqual({ n: 1 });
+    for (const { request: request_key, response: response_key } of generations) {
+      const holder = peer.as({ ...credential, request_key, response_key });
+      expect((await holder.call('echo', { n: 1 })).result).toEqual({ n: 1 });
+      expect((await holder.call('server_identity')).result?.['fingerprint']).toBe(
+        createHmac('sha256', response_key).update('mcp fingerprint').digest('hex').slice(0, 32),
+      );
     }
     const older = request({ ...credential, request_key: 'request-0' }, 'echo', {}, { ts_ms: START_MS });
     expect(codeOf(unsignedReply((await peer.send(older)).body))).toBe('bad_signature');
-    const { result } = await peer.as({ ...credential, request_key: 'request-1' }).call('server_identity');
-    expect(result?.['fingerprint']).toBe(
-      createHmac('sha256', 'response-2').update('mcp fingerprint').digest('hex').slice(0, 32),
-    );
   });
 
   test('a client that another process adds is known without a restart', async () => {
     const peer = await startServer({ tools: [echo] });
     const clients = openClientStore({ dir: peer.dir });
     onTestFinished(() => clients.close());
-    await clients.clients.add({
-      id: 'late',
-      requestKeys: ['q'],
-      responseKeys: ['p'],
-      createdMs: START_MS,
-      tokenHashes: [],
-    });
+    await clients.clients.add(clientRecord('late', { keys: [{ request: 'q', response: 'p' }] }));
     const late = { ...peer.credential, client_id: 'late', request_key: 'q', response_key: 'p' };
     const answered = async () => {
       const { body } = await peer.send(request(late, 'echo', {}, { ts_ms: START_MS }));

@@ -5,7 +5,15 @@ import { defineTool } from '../../src/tools/index.ts';
 import type { JsonObject, ResponseMessage } from '../../src/wire/index.ts';
 import { anyTool, codeOf, jobTool, startServer, type TestServer, jobIdOf } from '../support/server.ts';
 
-const BUILT_IN = ['answer_job', 'cancel_job', 'list_jobs', 'list_tools', 'poll_job', 'server_identity'];
+const BUILT_IN = [
+  'answer_job',
+  'cancel_job',
+  'explain_call',
+  'list_jobs',
+  'list_tools',
+  'poll_job',
+  'server_identity',
+];
 
 type Listed = readonly Readonly<Record<string, unknown>>[];
 
@@ -36,8 +44,14 @@ describe('§7 server_identity', () => {
         .update('mcp fingerprint')
         .digest('hex')
         .slice(0, 32),
+      audit_key: expect.stringMatching(/^wbp_/),
       capabilities: { async: true, stateless: true, versions: ['mcp/0.1'], max_wait_ms: 30_000 },
     });
+  });
+
+  test('says that nothing is recorded where no audit is kept', async () => {
+    const peer = await startServer({ audit: false });
+    expect((await peer.call('server_identity')).result).toMatchObject({ audit_key: null });
   });
 
   test('shows each client the fingerprint of its own key', async () => {
@@ -94,7 +108,7 @@ describe('§7 list_tools', () => {
     expect(tools.find(({ name }) => name === 'work')?.['job']).toBe(true);
   });
 
-  test.each([93, 94, 95, 194, 250])(
+  test.each([92, 93, 94, 193, 250])(
     'pages through %i tools and the built-in ones, each once',
     async (count) => {
       const many = Array.from({ length: count }, (_, n) => anyTool(`tool-${n}`, () => ({})));
@@ -109,7 +123,7 @@ describe('§7 list_tools', () => {
     const peer = await startServer();
     const after = async (cursor: string) =>
       ((await peer.call('list_tools', { cursor })).result as { readonly tools: Listed }).tools.length;
-    expect([await after(''), await after('list'), await after('zzz')]).toEqual([6, 4, 0]);
+    expect([await after(''), await after('list'), await after('zzz')]).toEqual([7, 4, 0]);
   });
 
   test('every built-in tool takes what its published schema says and gives what it says', async () => {
@@ -121,6 +135,7 @@ describe('§7 list_tools', () => {
     const calls: Record<string, JsonObject> = {
       answer_job: { job_id, answers: { sure: { action: 'accept', content: { n: 1 } } } },
       cancel_job: { job_id },
+      explain_call: { tool: 'work', args: { n: 1 } },
       list_jobs: { limit: 5, status: 'succeeded' },
       list_tools: {},
       poll_job: { job_id, wait_ms: 1_000 },

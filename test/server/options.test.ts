@@ -21,6 +21,8 @@ describe('options of a server', () => {
       { tools: [readTool('poll_job', () => ({}))] },
       /every server has a tool named/,
     ],
+    ['a master key that can be guessed', { masterKey: 'open sesame' }, /masterKey is shorter than 32 bytes/],
+    ['a master key that is no text', { masterKey: Buffer.alloc(32) }, /masterKey must be a text/],
     ['what is no tool', { tools: [{ name: 'x' }] }, /what defineTool returns/],
   ])('%s is refused before anything is opened', async (_what, options, message) => {
     // What a program in plain JavaScript may pass.

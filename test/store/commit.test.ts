@@ -4,6 +4,7 @@ import { StoreError } from '../../src/errors/index.ts';
 import { createSqliteDispatcher } from '../../src/jobs/index.ts';
 import { isTerminal, type JobRecord, type RecordStore } from '../../src/store/index.ts';
 import { type Database, openDatabase } from '../../src/store/sqlite/driver.ts';
+import { clientRecord } from '../support/clients.ts';
 import { START_MS } from '../support/clock.ts';
 import { newJob, newRequest } from './new-records.ts';
 import { openStore } from './open.ts';
@@ -23,14 +24,6 @@ function count(db: Database, table: 'clients' | 'jobs' | 'requests'): number {
   return Number(db.prepare(`SELECT count(*) AS n FROM ${table}`).get()?.['n']);
 }
 
-const client = (id: string) => ({
-  id,
-  requestKeys: ['q'],
-  responseKeys: ['p'],
-  createdMs: START_MS,
-  tokenHashes: [],
-});
-
 /** How the promises ended. */
 async function ends(promises: readonly Promise<unknown>[]): Promise<('fulfilled' | 'rejected')[]> {
   return (await Promise.allSettled(promises)).map(({ status }) => status);
@@ -43,7 +36,7 @@ describe('a write resolves only when it is committed', () => {
     const writes = [
       store.requests.claim(newRequest()),
       store.jobs.create(newJob()),
-      store.clients.add(client('a')),
+      store.clients.add(clientRecord('a')),
     ];
     expect([count(file, 'requests'), count(file, 'jobs'), count(file, 'clients')]).toEqual([0, 0, 0]);
     await Promise.any(writes);
@@ -80,7 +73,7 @@ describe('a write resolves only when it is committed', () => {
     const store = openStore();
     const { id } = newJob();
     await store.close();
-    await expect(store.clients.add(client('a'))).rejects.toThrow('closed');
+    await expect(store.clients.add(clientRecord('a'))).rejects.toThrow('closed');
     await expect(store.jobs.get(id)).rejects.toThrow(StoreError);
     await expect(store.ping()).rejects.toThrow('closed');
     await expect(store.nonces.claim('a', 'nonce-01', START_MS)).rejects.toMatchObject({ code: 'busy' });
@@ -132,9 +125,17 @@ describe.each(['ABORT', 'ROLLBACK'] as const)('a turn that cannot be committed (
       const requests = [newRequest(), newRequest()] as const;
       const jobs = [newJob(), newJob()] as const;
       const writes = [
-        ...[store.requests.claim(requests[0]), store.jobs.create(jobs[0]), store.clients.add(client('a'))],
+        ...[
+          store.requests.claim(requests[0]),
+          store.jobs.create(jobs[0]),
+          store.clients.add(clientRecord('a')),
+        ],
         store.jobs.begin(known.id, START_MS),
-        ...[store.requests.claim(requests[1]), store.jobs.create(jobs[1]), store.clients.add(client('b'))],
+        ...[
+          store.requests.claim(requests[1]),
+          store.jobs.create(jobs[1]),
+          store.clients.add(clientRecord('b')),
+        ],
       ];
       const reads = [store.jobs.get(jobs[0].id), store.jobs.get(jobs[1].id)];
       const ended = await ends(writes);

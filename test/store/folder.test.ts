@@ -5,6 +5,7 @@ import { SetupError } from '../../src/errors/index.ts';
 import { openClientStore, openSqliteStore, type SqliteOptions } from '../../src/store/index.ts';
 import { openDatabase } from '../../src/store/sqlite/driver.ts';
 import { runChild } from '../support/child.ts';
+import { clientRecord } from '../support/clients.ts';
 import { START_MS } from '../support/clock.ts';
 import { tempFolder } from '../support/temp.ts';
 import { newJob, newRequest } from './new-records.ts';
@@ -13,16 +14,14 @@ import { openStore } from './open.ts';
 /** Takes a file back to schema 2; each later one that adds something adds a line here. */
 const UNDO_SINCE_2 = `
   ALTER TABLE clients DROP COLUMN token_hashes;
+  ALTER TABLE clients DROP COLUMN algorithm;
+  ALTER TABLE clients DROP COLUMN terms;
+  ALTER TABLE clients DROP COLUMN revoked_ms;
+  ALTER TABLE clients DROP COLUMN revision;
+  DROP TABLE counters;
+  DELETE FROM meta WHERE name = 'scrub';
   ALTER TABLE jobs DROP COLUMN questions;
   ALTER TABLE jobs DROP COLUMN answers;`;
-
-const client = (id: string) => ({
-  id,
-  requestKeys: ['q'],
-  responseKeys: ['p'],
-  createdMs: START_MS,
-  tokenHashes: [],
-});
 
 function openClients(options: SqliteOptions) {
   const store = openClientStore(options);
@@ -49,7 +48,7 @@ describe('a data folder', () => {
     const { dir } = store;
     const [job, request] = [newJob(), newRequest()];
     const outcome = { ok: true, status: 'ok', result: { n: 1 }, error: null } as const;
-    await store.clients.add(client('a'));
+    await store.clients.add(clientRecord('a'));
     await store.requests.claim(request);
     await store.requests.finish(request.clientId, request.requestId, outcome);
     await store.jobs.create(job);
@@ -61,7 +60,7 @@ describe('a data folder', () => {
     await store.close();
 
     const reopened = openStore({ dir });
-    expect(await reopened.clients.list()).toEqual([client('a')]);
+    expect(await reopened.clients.list()).toEqual([clientRecord('a')]);
     expect((await reopened.requests.find(request.clientId, request.requestId))?.outcome).toEqual(outcome);
     expect(await reopened.jobs.get(job.id)).toEqual(before);
     expect(await reopened.jobs.finish(attempt.fence, { state: 'failed', result: null, error: 'x' }, 1)).toBe(
@@ -111,7 +110,7 @@ describe('a data folder', () => {
   test('of a schema without tokens is brought up to date: each client has none, and can be given some', async () => {
     const store = openStore();
     const { dir } = store;
-    await store.clients.add(client('a'));
+    await store.clients.add(clientRecord('a'));
     await store.close();
     const file = openDatabase(join(dir, 'waybill.db'));
     file.exec(`
@@ -120,15 +119,16 @@ describe('a data folder', () => {
     file.close();
 
     const { clients } = openStore({ dir });
-    expect(await clients.list()).toEqual([client('a')]);
-    expect(await clients.setTokens('a', ['newest'], [])).toBe(true);
-    expect(await clients.list()).toEqual([{ ...client('a'), tokenHashes: ['newest'] }]);
+    expect(await clients.list()).toEqual([clientRecord('a')]);
+    const given = clientRecord('a', { tokenHashes: ['newest'] });
+    expect(await clients.update(given)).toBe(true);
+    expect(await clients.list()).toEqual([{ ...given, revision: 1 }]);
   });
 
   test('is made for its owner only, and so are the files that hold secrets', async () => {
     const dir = join(tempFolder(), 'deep/data');
     const store = openStore({ dir });
-    await store.clients.add(client('a'));
+    await store.clients.add(clientRecord('a'));
     await store.nonces.claim('a', 'nonce-01', Date.now());
     expect(mode(dir)).toBe('700');
     const files = readdirSync(dir).filter((name) => !name.startsWith('server.lock'));
@@ -246,18 +246,18 @@ describe('a second process beside the server', () => {
     import { openClientStore } from 'DISTstore/index.js';
     const [dir, id] = process.argv.slice(1);
     const store = openClientStore({ dir, serverId: 'srv-1' });
-    console.log(await store.clients.add({ id, requestKeys: ['q'], responseKeys: ['p'], createdMs: ${START_MS}, tokenHashes: [] }));
+    console.log(await store.clients.add({ ...${JSON.stringify(clientRecord(''))}, id }));
     await store.close();`;
 
   test('adds a client, and the server sees that clients have changed', async () => {
     const store = openStore();
-    await store.clients.add(client('a'));
+    await store.clients.add(clientRecord('a'));
     const before = await store.clients.version();
     const child = runChild(ADD, [store.dir, 'b']);
     expect(await child.line()).toBe('true');
     expect(await child.exited).toBe(0);
     expect(await store.clients.version()).not.toBe(before);
-    expect(await store.clients.list()).toEqual([client('a'), client('b')]);
+    expect(await store.clients.list()).toEqual([clientRecord('a'), clientRecord('b')]);
     const after = await store.clients.version();
     await store.requests.claim(newRequest());
     expect(await store.clients.version()).toBe(after);

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { StoreError } from '../../src/errors/index.ts';
+import { clientRecord } from '../support/clients.ts';
 import { START_MS } from '../support/clock.ts';
 import { canLimitFiles, limitFiles } from '../support/disk.ts';
 import { newJob, newRequest } from './new-records.ts';
@@ -24,13 +25,7 @@ describe.skipIf(!canLimitFiles)('a store on a full disk', () => {
         store.jobs.create(lost),
         store.requests.claim(request),
         store.jobs.progress(attempt.fence, { completed: 1 }, START_MS),
-        store.clients.add({
-          id: 'a',
-          requestKeys: ['q'],
-          responseKeys: ['p'],
-          createdMs: START_MS,
-          tokenHashes: [],
-        }),
+        store.clients.add(clientRecord('a')),
       ];
       for (const end of await Promise.allSettled(writes)) {
         expect(end.status === 'rejected' && end.reason).toBeInstanceOf(StoreError);

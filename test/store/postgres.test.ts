@@ -7,6 +7,8 @@ import { createTestClock, START_MS } from '../support/clock.ts';
 import { createTestLog } from '../support/log.ts';
 import { startPostgres } from '../support/services/index.ts';
 import { postgresUrl } from '../support/services/shared.ts';
+import { describeAuditRecords } from './audit.suite.ts';
+import { DAY_MS, describeCounters, MINUTE_MS, takeMany } from './counters.suite.ts';
 import { newJob } from './new-records.ts';
 import { describeRecordStore } from './record-store.suite.ts';
 
@@ -14,6 +16,8 @@ const SUCCEEDED = { state: 'succeeded', result: { text: 'a\u0000b' }, error: nul
 
 describe('PostgreSQL', { tags: ['postgres'] }, () => {
   describeRecordStore('PostgreSQL', async () => open({ url: await postgresUrl() }));
+  describeCounters('PostgreSQL', async () => open({ url: await postgresUrl() }));
+  describeAuditRecords('PostgreSQL', async () => open({ url: await postgresUrl() }));
 
   describe('several processes on one database', () => {
     test('of ten that start at once on an empty database, all start', async () => {
@@ -66,6 +70,43 @@ describe('PostgreSQL', { tags: ['postgres'] }, () => {
         Array.from({ length: 100 }, (_, n) => (n % 2 === 0 ? a : b).jobs.create(newJob({ maxOpenJobs: 7 }))),
       );
       expect(creations.filter(({ outcome }) => outcome === 'created')).toHaveLength(7);
+    });
+
+    test.each([MINUTE_MS, DAY_MS])(
+      'of 600 that count in both at once, as many are let in as the limit (%d ms)',
+      async (windowMs) => {
+        const both = (await openTwo()).map(({ counters }) => counters);
+        expect(await takeMany(both, { times: 600, limit: 100, windowMs })).toBe(100);
+        const used = both.map((counters) => counters.used('name', windowMs, START_MS));
+        expect(await Promise.all(used)).toEqual([100, 100]);
+      },
+    );
+
+    test('two that count one after the other, each over and over, miss nothing that the other has counted', async () => {
+      const both = await openTwo();
+      const takeAll = async ({ counters }: RecordStore) => {
+        let taken = 0;
+        for (let n = 0; n < 150; n++) if (await counters.take('name', 250, DAY_MS, START_MS)) taken++;
+        return taken;
+      };
+      const [a = 0, b = 0] = await Promise.all(both.map(takeAll));
+      expect(a + b).toBe(250);
+      expect(await both[0].counters.used('name', DAY_MS, START_MS)).toBe(250);
+    });
+
+    test('counting many names in both at once, in any order, each has its own limit', async () => {
+      const [a, b] = await openTwo();
+      const names = Array.from({ length: 40 }, (_, n) => `name-${n}`);
+      const rounds = Array.from({ length: 10 }, (_, n) => ({
+        store: n % 2 === 0 ? a : b,
+        reversed: n % 2 === 0,
+      }));
+      const takes = rounds.flatMap(({ store, reversed }) =>
+        (reversed ? names.toReversed() : names).map((name) =>
+          store.counters.take(name, 3, MINUTE_MS, START_MS),
+        ),
+      );
+      expect((await Promise.all(takes)).filter(Boolean)).toHaveLength(3 * names.length);
     });
 
     test('one request that becomes a job in one and a direct call in the other, at once, is one of both', async () => {

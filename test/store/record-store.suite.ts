@@ -15,6 +15,7 @@ import type {
   RecordStore,
 } from '../../src/store/record-store.ts';
 import type { Answer, Questions } from '../../src/tools/index.ts';
+import { clientRecord } from '../support/clients.ts';
 import { START_MS } from '../support/clock.ts';
 import { newJob, newRequest } from './new-records.ts';
 import { anyVerbs, runVerbs } from './record-store.model.ts';
@@ -72,13 +73,24 @@ export function describeRecordStore(name: string, open: () => Promise<RecordStor
 type Open = () => Promise<RecordStore>;
 
 function describeClients(open: Open): void {
-  const client = (id: string) => ({
-    id,
-    requestKeys: ['request-current', 'request-previous'],
-    responseKeys: ['response'],
-    createdMs: START_MS,
-    tokenHashes: ['token'],
-  });
+  const client = (id: string) =>
+    clientRecord(id, {
+      algorithm: 'ed25519',
+      keys: [
+        { request: 'request-current', response: 'response-current' },
+        { request: 'request-previous', response: 'response-previous' },
+      ],
+      tokenHashes: ['token'],
+      terms: {
+        scopes: ['billing.*', 'echo'],
+        callsPerMinute: 60,
+        maxOpenJobs: 2,
+        jobsPerDay: 100,
+        expiresMs: START_MS + 86_400_000,
+        note: 'ü€😀 "note"',
+      },
+      revokedMs: START_MS + 1,
+    });
 
   test('are listed in the order of their ids, as they were added', async () => {
     const { clients } = await open();
@@ -86,10 +98,18 @@ function describeClients(open: Open): void {
     expect(await clients.list()).toEqual(['B', 'a:1', 'b', 'c'].map(client));
   });
 
+  test('one is found by its id, and only by that', async () => {
+    const { clients } = await open();
+    for (const id of ['a', 'ab']) await clients.add(client(id));
+    expect(await clients.get('a')).toEqual(client('a'));
+    for (const id of ['', 'A', 'b', 'a%', 'a_']) expect(await clients.get(id)).toBeNull();
+  });
+
   test('a client of a known id is left as it is', async () => {
     const { clients } = await open();
     await clients.add(client('a'));
-    expect(await clients.add({ ...client('a'), requestKeys: ['stolen'] })).toBe(false);
+    const stolen = { ...client('a'), keys: [{ request: 'stolen', response: 'stolen' }] } as const;
+    expect(await clients.add(stolen)).toBe(false);
     expect(await clients.list()).toEqual([client('a')]);
   });
 
@@ -108,53 +128,64 @@ function describeClients(open: Open): void {
     expect(await clients.version()).not.toBe(before);
   });
 
-  test('the token hashes of one client are replaced, in their order, and nothing else is', async () => {
+  test('an update takes the place of all but the id and the date, under the next revision, and of one client', async () => {
     const { clients } = await open();
     for (const id of ['a', 'b']) await clients.add(client(id));
-    expect(await clients.setTokens('a', ['newest', 'token'])).toBe(true);
-    expect(await clients.list()).toEqual([{ ...client('a'), tokenHashes: ['newest', 'token'] }, client('b')]);
-    expect(await clients.setTokens('a', [])).toBe(true);
-    expect(await clients.list()).toEqual([{ ...client('a'), tokenHashes: [] }, client('b')]);
+    const wanted = clientRecord('a', {
+      keys: [{ request: 'new', response: 'newer' }],
+      tokenHashes: ['newest', 'token'],
+      createdMs: START_MS + 5,
+    });
+    expect(await clients.update(wanted)).toBe(true);
+    const written = { ...wanted, createdMs: START_MS, revision: 1 };
+    expect(await clients.list()).toEqual([written, client('b')]);
+    expect(await clients.update({ ...written, tokenHashes: [] })).toBe(true);
+    expect(await clients.get('a')).toEqual({ ...written, tokenHashes: [], revision: 2 });
   });
 
-  test('a client that is not there gets no tokens, and is not made', async () => {
+  test('a client that is not there cannot be updated, and is not made', async () => {
     const { clients } = await open();
-    expect(await clients.setTokens('a', ['newest'])).toBe(false);
-    expect(await clients.setTokens('a', ['newest'], [])).toBe(false);
+    expect(await clients.update(client('a'))).toBe(false);
     expect(await clients.list()).toEqual([]);
   });
 
-  test('token hashes that are not what was seen any more are left as they are', async () => {
+  test('a client that has changed since it was read is left as it is', async () => {
     const { clients } = await open();
     await clients.add(client('a'));
-    for (const seen of [[], ['other'], ['token', 'other']])
-      expect(await clients.setTokens('a', ['newest'], seen)).toBe(false);
-    expect(await clients.list()).toEqual([client('a')]);
-    expect(await clients.setTokens('a', [], ['token'])).toBe(true);
-    expect(await clients.setTokens('a', ['newest'], [])).toBe(true);
-    expect(await clients.list()).toEqual([{ ...client('a'), tokenHashes: ['newest'] }]);
+    expect(await clients.update({ ...client('a'), revokedMs: 7 })).toBe(true);
+    for (const revision of [-1, 0, 2])
+      expect(await clients.update({ ...client('a'), revokedMs: null, revision })).toBe(false);
+    expect(await clients.list()).toEqual([{ ...client('a'), revokedMs: 7, revision: 1 }]);
   });
 
-  test('of 50 that replace the same token hashes at once, one does', async () => {
+  test('of 50 that update one client at once, one does', async () => {
     const { clients } = await open();
     await clients.add(client('a'));
-    const set = await Promise.all(
-      Array.from({ length: 50 }, (_, n) => clients.setTokens('a', [`token-${n}`], ['token'])),
+    const updated = await Promise.all(
+      Array.from({ length: 50 }, (_, n) => clients.update({ ...client('a'), tokenHashes: [`token-${n}`] })),
     );
-    expect(set.filter(Boolean)).toHaveLength(1);
-    const [found] = await clients.list();
-    expect(found?.tokenHashes).toEqual([`token-${set.indexOf(true)}`]);
+    expect(updated.filter(Boolean)).toHaveLength(1);
+    expect((await clients.get('a'))?.tokenHashes).toEqual([`token-${updated.indexOf(true)}`]);
   });
 
-  test('the version changes when tokens change, and stays when they were left as they are', async () => {
+  test('the version changes when a client does, and stays when it was left as it is', async () => {
     const { clients } = await open();
     await clients.add(client('a'));
     const before = await clients.version();
-    await clients.setTokens('nobody', ['newest']);
-    await clients.setTokens('a', ['newest'], ['other']);
+    await clients.update(client('nobody'));
+    await clients.update({ ...client('a'), revision: 3 });
     expect(await clients.version()).toBe(before);
-    await clients.setTokens('a', ['newest']);
+    await clients.update(client('a'));
     expect(await clients.version()).not.toBe(before);
+  });
+
+  test('the first seal mark holds, whoever sets another', async () => {
+    const { clients } = await open();
+    expect(await clients.sealMark()).toBeNull();
+    const held = await Promise.all(['one', 'two', 'three'].map((mark) => clients.setSealMark(mark)));
+    expect(new Set(held).size).toBe(1);
+    expect(await clients.setSealMark('four')).toBe(held[0]);
+    expect(await clients.sealMark()).toBe(held[0]);
   });
 }
 
@@ -387,6 +418,18 @@ function describeOpenJobs(open: Open): void {
     expect(creations.filter(({ outcome }) => outcome === 'created')).toHaveLength(17);
     expect(creations.filter(({ outcome }) => outcome === 'full')).toHaveLength(83);
     expect(await jobs.list({ clientId: 'agent-a', limit: 100 })).toHaveLength(17);
+  });
+
+  test('says how many of them are open, no further than it is asked to count', async () => {
+    const store = await open();
+    expect(await store.jobs.countOpen('agent-a', 10)).toBe(0);
+    const [id] = await fill(store);
+    await fill(store, 'agent-b');
+    await begun(store.jobs, id);
+    expect(await store.jobs.countOpen('agent-a', 10)).toBe(MOST);
+    expect(await store.jobs.countOpen('agent-a', 2)).toBe(2);
+    await store.jobs.end(id, CANCELLED, LATER_MS);
+    expect(await store.jobs.countOpen('agent-a', 10)).toBe(MOST - 1);
   });
 
   test('another client is not affected', async () => {

@@ -9,11 +9,11 @@ import {
   type Server,
   type ServerOptions,
 } from '../../src/transports/index.ts';
-import type { JsonObject, ResponseMessage } from '../../src/wire/index.ts';
+import { generateSecret, type JsonObject, type ResponseMessage } from '../../src/wire/index.ts';
 import { createTestClock, type TestClock } from './clock.ts';
 import { createTestLog, type TestLog } from './log.ts';
 import { type Members, request, verifiedReply } from './signing.ts';
-import { tempFolder } from './temp.ts';
+import { storeFolder } from './temp.ts';
 
 export interface TestServer {
   readonly server: Server;
@@ -39,9 +39,11 @@ export interface TestServerOptions extends Partial<ServerOptions> {
   readonly credential?: Credential;
 }
 
+const MASTER_KEY = generateSecret();
+
 /** A server on a real file, closed when the test ends, and a client of it. */
 export async function startServer(options: TestServerOptions = {}): Promise<TestServer> {
-  const { dir = tempFolder(), clock = createTestClock(), credential, ...rest } = options;
+  const { dir = storeFolder(), clock = createTestClock(), credential, ...rest } = options;
   const log = createTestLog();
   const server = await createServer({
     tools: [],
@@ -50,6 +52,8 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
     log,
     now: clock.now,
     drainMs: 0,
+    // A database has no folder of its own for the file.
+    ...(rest.store !== undefined && { masterKey: MASTER_KEY }),
     ...rest,
   });
   onTestFinished(() => server.close());

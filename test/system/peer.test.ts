@@ -176,7 +176,15 @@ describe.skipIf(python === null)('the published flow, walked by a client in Pyth
   test('list_tools shows the built-in tools and those of the example', () => {
     const { result } = only('list_tools');
     const names = result?.tools?.map(({ name }) => name);
-    const builtIn = ['answer_job', 'cancel_job', 'list_jobs', 'list_tools', 'poll_job', 'server_identity'];
+    const builtIn = [
+      'answer_job',
+      'cancel_job',
+      'explain_call',
+      'list_jobs',
+      'list_tools',
+      'poll_job',
+      'server_identity',
+    ];
     expect(names).toEqual([...builtIn, 'batch_sum', 'start_long_task'].sort());
   });
 

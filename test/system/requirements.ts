@@ -178,7 +178,7 @@ const BY_SECTION: Readonly<Record<string, Readonly<Record<string, readonly Test[
     'the receiver tries both secrets of a slot': [
       [
         BEFORE_MAC,
-        'the current and the previous request key are both accepted, and replies are signed with the current key',
+        'both generations of keys are accepted, and a reply is signed with the key of the generation that asked',
       ],
       [SIGNATURE, 'holds under any of the active keys, whichever fits'],
     ],

@@ -14,7 +14,7 @@ import {
   withSignature,
 } from '../../src/wire/index.ts';
 import { anyJson } from './arbitraries.ts';
-import { REQUEST, RESPONSE, thrownBy, utf8 } from './samples.ts';
+import { ED25519_SIGNATURE, REQUEST, RESPONSE, thrownBy, utf8 } from './samples.ts';
 
 const request = (bytes: Uint8Array | string) =>
   decodeRequest(typeof bytes === 'string' ? utf8(bytes) : bytes, MESSAGE_LIMITS);
@@ -271,7 +271,20 @@ const VISIBLE = 'must be 1-128 visible ASCII characters';
 const TIME = 'must be milliseconds since 1970 as a non-negative safe integer';
 const TOOL = 'must be 1-128 of A-Z a-z 0-9 _ - . /';
 const NONCE = 'must be 8-128 visible ASCII characters';
-const SIGNATURE = 'must be 64 lower-case hex digits';
+/** Cut, too long, padded, in another alphabet, with a bit behind the last byte, without its prefix. */
+const BAD_ED25519 = [
+  'ed25519:',
+  ED25519_SIGNATURE.slice(0, -1),
+  `${ED25519_SIGNATURE}A`,
+  `${ED25519_SIGNATURE}==`,
+  `${ED25519_SIGNATURE}\n`,
+  ED25519_SIGNATURE.replaceAll('_', '/').replaceAll('-', '+'),
+  ED25519_SIGNATURE.replace(/w$/, 'x'),
+  ED25519_SIGNATURE.replace('ed25519:', ''),
+  ED25519_SIGNATURE.replace('ed25519:', 'Ed25519:'),
+  ED25519_SIGNATURE.replace('ed25519:', 'hmac-sha256:'),
+];
+const SIGNATURE = 'must be 64 lower-case hex digits, or ed25519: and 86 characters of base64url';
 const ALL_VISIBLE = Array.from({ length: 94 }, (_, i) => String.fromCharCode(33 + i)).join('');
 const BAD_TEXTS = [null, 1, true, [], ['a'], {}, ''];
 
@@ -326,9 +339,10 @@ const REQUEST_RULES: Rules = {
   ],
   signature: [
     SIGNATURE,
-    ['0123456789abcdef'.repeat(4)],
+    ['0123456789abcdef'.repeat(4), ED25519_SIGNATURE],
     [
       ...BAD_TEXTS,
+      ...BAD_ED25519,
       'a'.repeat(63),
       'a'.repeat(65),
       'A'.repeat(64),
@@ -351,8 +365,8 @@ const RESPONSE_RULES: Rules = {
   error: ['must be a string or null', [null], [0, false, [], {}]],
   signature: [
     SIGNATURE,
-    ['', '0123456789abcdef'.repeat(4)],
-    [null, 1, 'a'.repeat(63), 'A'.repeat(64), ' ', '\n'],
+    ['', '0123456789abcdef'.repeat(4), ED25519_SIGNATURE],
+    [...BAD_ED25519, null, 1, 'a'.repeat(63), 'A'.repeat(64), ' ', '\n'],
   ],
 };
 

@@ -5,7 +5,7 @@ import { ProtocolError } from '../../src/errors/index.ts';
 import { MESSAGE_LIMITS } from '../../src/limits.ts';
 import { decodeRequest, decodeResponse } from '../../src/wire/index.ts';
 import { REQUEST_SCHEMA, RESPONSE_SCHEMA } from '../../src/wire/envelope-schema.ts';
-import { REQUEST, RESPONSE, utf8 } from './samples.ts';
+import { ED25519_SIGNATURE, REQUEST, RESPONSE, utf8 } from './samples.ts';
 
 type Members = object;
 type Accepts = (message: Members) => boolean;
@@ -27,6 +27,15 @@ const text = (sizes: readonly number[], letters: string, strays: string): fc.Arb
 
 const STRAYS = ' \n\t\u0000\u007fé€\u{1f602}"\\_:@+~!';
 const SIZES = [0, 1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 129];
+/** Signatures of Ed25519, or nearly: 86 characters of which the last has its four low bits clear. */
+const ed25519Form = fc
+  .tuple(
+    fc.constantFrom('ed25519:', 'ed25519:', 'ed25519:', 'Ed25519:', 'ed25519', ''),
+    fc.constantFrom(85, 85, 85, 84, 86),
+    fc.constantFrom(...Array.from('AZaz09-_+/= ')),
+    fc.constantFrom(...Array.from('AQgwAQgwBPRfhvx-_9=\n')),
+  )
+  .map(([prefix, size, letter, last]) => `${prefix}${letter.repeat(size)}${last}`);
 const nearMisses: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   v: fc.constantFrom('mcp/0.1', 'mcp/0.2', 'mcp/0.1\n', 'MCP/0.1'),
   request_id: text(SIZES, '!~a', STRAYS),
@@ -36,7 +45,7 @@ const nearMisses: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   tool: text(SIZES, 'aZ0_-./', STRAYS),
   args: fc.constantFrom({}, { a: null }, { v: 1 }, { length: 0 }),
   nonce: text(SIZES, '!~a', STRAYS),
-  signature: text(SIZES, '09af', 'AFgG \n-x'),
+  signature: fc.oneof(text(SIZES, '09af', 'AFgG \n-x'), ed25519Form),
   ok: fc.boolean(),
   status: fc.constantFrom('ok', 'accepted', 'running', 'done', 'error', 'failed', 'OK', ''),
   result: fc.constantFrom({}, null, { a: [] }),
@@ -105,7 +114,7 @@ interface Kind {
 const MESSAGES: readonly Kind[] = [
   {
     name: 'request',
-    samples: [REQUEST],
+    samples: [REQUEST, { ...REQUEST, signature: ED25519_SIGNATURE }],
     accepts: decoderOf(decodeRequest),
     schema: REQUEST_SCHEMA,
     mistakes: [
@@ -121,8 +130,14 @@ const MESSAGES: readonly Kind[] = [
       ['^[A-Za-z0-9][A-Za-z0-9._:@/-]', '^[A-Za-z0-9._:@/-][A-Za-z0-9._:@/-]'],
       ['[A-Za-z0-9_./-]{1,128}', '[A-Za-z0-9_./:-]{1,128}'],
       ['^[!-~]*$', '^[ -~]*$'],
-      ['^[0-9a-f]{64}$', '^[0-9a-f]{64}'],
-      ['^[0-9a-f]{64}$', '^[0-9a-fA-F]{64}$'],
+      ['^([0-9a-f]{64}|', '^([0-9a-fA-F]{64}|'],
+      ['^([0-9a-f]{64}|', '^(|[0-9a-f]{64}|'],
+      ['[AQgw])$', '[AQgw])'],
+      ['[AQgw])$', '[A-Za-z0-9_-])$'],
+      ['_-]{85}', '_-]{84,85}'],
+      ['_-]{85}', '_/+-]{85}'],
+      ['|ed25519:', '|(ed25519:)?'],
+      ['|ed25519:', '|[Ee]d25519:'],
       ['"args":{"type":"object"}', '"args":{"type":["object","array"]}'],
     ],
   },
@@ -131,6 +146,7 @@ const MESSAGES: readonly Kind[] = [
     samples: [
       RESPONSE,
       { ...RESPONSE, status: 'error', error: 'job_failed: no', result: null },
+      { ...RESPONSE, signature: ED25519_SIGNATURE },
       { ...RESPONSE, ok: false, status: 'error', error: 'busy: later', signature: '' },
     ],
     accepts: decoderOf(decodeResponse),
@@ -139,7 +155,8 @@ const MESSAGES: readonly Kind[] = [
       ['"ok":{"const":true}', '"ok":{}'],
       ['"error":{"type":"null"}', '"error":{}'],
       ['{"error":{"type":"string"}}', '{}'],
-      ['([0-9a-f]{64})?', '[0-9a-f]{64}'],
+      ['[AQgw])?$', '[AQgw])$'],
+      ['[AQgw])?$', '[A-Za-z0-9_-])?$'],
       ['"running",', ''],
       ['"result":{"type":["object","null"]}', '"result":{"type":"object"}'],
       ['"ok":{"type":"boolean"}', '"ok":{}'],

@@ -5,6 +5,9 @@ import type { RequestMessage, ResponseMessage } from '../../src/wire/index.ts';
 export const VECTORS = new URL('../../../shared/vectors/', import.meta.url);
 export const haveVectors = existsSync(VECTORS);
 
+/** A well-formed one that holds for nothing. */
+export const ED25519_SIGNATURE = `ed25519:${'_-Zz9'.repeat(17)}w`;
+
 export const REQUEST: RequestMessage = {
   v: 'mcp/0.1',
   request_id: '6b1f1f0e-2a0f-4f0c-9f57-2f6a4f1d9c11',

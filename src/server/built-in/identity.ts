@@ -6,7 +6,7 @@ import type { BuiltIn } from '../registry.ts';
 import { defineBuiltIn } from './define.ts';
 
 /** `server_identity` (docs/protocol.md §7). */
-export function serverIdentity(serverId: string): BuiltIn {
+export function serverIdentity(serverId: string, auditKey: string | null): BuiltIn {
   return defineBuiltIn({
     name: 'server_identity',
     description: 'Who this server is, which response key it holds, and what it can do.',
@@ -15,6 +15,10 @@ export function serverIdentity(serverId: string): BuiltIn {
     output: z.strictObject({
       server_id: z.string(),
       fingerprint: z.string().describe('First 32 hex digits of HMAC-SHA256(response key, "mcp fingerprint")'),
+      audit_key: z
+        .string()
+        .nullable()
+        .describe('Public key of the signatures in the audit; null: nothing is recorded'),
       capabilities: z.strictObject({
         async: z.literal(true),
         stateless: z.literal(true),
@@ -25,7 +29,8 @@ export function serverIdentity(serverId: string): BuiltIn {
     answer: (_args, caller) =>
       completed({
         server_id: serverId,
-        fingerprint: caller.fingerprint(),
+        fingerprint: caller.fingerprint,
+        audit_key: auditKey,
         capabilities: {
           async: true,
           stateless: true,

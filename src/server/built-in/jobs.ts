@@ -111,7 +111,7 @@ function listJobs(jobs: Jobs): BuiltIn {
 }
 
 /** The table of §6: state of the record → reply. */
-function outcomeOfJob(job: JobRecord): Outcome {
+export function outcomeOfJob(job: JobRecord): Outcome {
   if (job.state === 'succeeded') return { ok: true, status: 'done', result: job.result ?? {}, error: null };
   if (isTerminal(job.state)) return failed(job.error ?? 'job_failed: no reason was recorded');
   const { result, ...outcome } = accepted(job.id);

@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import { MESSAGE_LIMITS, SERVER_LIMITS } from '../../limits.ts';
 import type { Tool } from '../../tools/index.ts';
+import type { Client } from '../key-ring.ts';
 import { completed } from '../outcome.ts';
 import type { BuiltIn } from '../registry.ts';
+import { mayCall } from '../terms.ts';
 import { defineBuiltIn } from './define.ts';
 
-/** `list_tools` (docs/protocol.md §7): every tool in the order of names, itself included. */
+/** `list_tools` (docs/protocol.md §7): every tool that its caller may call, in the order of names, itself included. */
 export function listTools(others: readonly (Tool | BuiltIn)[]): BuiltIn {
   const self: BuiltIn = defineBuiltIn({
     name: 'list_tools',
@@ -25,20 +27,44 @@ export function listTools(others: readonly (Tool | BuiltIn)[]): BuiltIn {
       ),
       next_cursor: z.string().nullable(),
     }),
-    answer: ({ cursor = '' }) => completed(pageAfter(cursor)),
+    answer: ({ cursor = '' }, { client }) => completed(pageAfter(cursor, entriesFor(client))),
   });
-  const entries = [...others, self].map(describe).sort((a, b) => (a.name < b.name ? -1 : 1));
-  const sizes = entries.map(sizeOf);
+  const all = [...others, self]
+    .map(describe)
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map((shown): Entry => ({ shown, size: sizeOf(shown) }));
+  /** A client is another object when its record has changed. */
+  const ofClients = new WeakMap<Client, readonly Entry[]>();
 
-  function pageAfter(cursor: string) {
-    const begin = entries.findIndex(({ name }) => name > cursor);
-    if (begin === -1) return { tools: [], next_cursor: null };
-    const end = begin + Math.max(1, countThatFit(sizes.slice(begin, begin + SERVER_LIMITS.pageSize)));
-    const last = end < entries.length ? entries[end - 1] : undefined;
-    return { tools: entries.slice(begin, end), next_cursor: last?.name ?? null };
+  function entriesFor(client: Client): readonly Entry[] {
+    let entries = ofClients.get(client);
+    if (entries === undefined) {
+      entries = all.filter(({ shown }) => mayCall(client, shown.name));
+      // Most clients may call everything; they share one list.
+      if (entries.length === all.length) entries = all;
+      ofClients.set(client, entries);
+    }
+    return entries;
   }
 
   return self;
+}
+
+function pageAfter(cursor: string, entries: readonly Entry[]) {
+  const begin = entries.findIndex(({ shown }) => shown.name > cursor);
+  if (begin === -1) return { tools: [], next_cursor: null };
+  const sizes = entries.slice(begin, begin + SERVER_LIMITS.pageSize).map(({ size }) => size);
+  const end = begin + Math.max(1, countThatFit(sizes));
+  const last = end < entries.length ? entries[end - 1] : undefined;
+  return {
+    tools: entries.slice(begin, end).map(({ shown }) => shown),
+    next_cursor: last?.shown.name ?? null,
+  };
+}
+
+interface Entry {
+  readonly shown: ReturnType<typeof describe>;
+  readonly size: Size;
 }
 
 interface Size {

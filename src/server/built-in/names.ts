@@ -2,6 +2,7 @@
 export const BUILT_IN_NAMES: ReadonlySet<string> = new Set([
   'answer_job',
   'cancel_job',
+  'explain_call',
   'list_jobs',
   'list_tools',
   'poll_job',

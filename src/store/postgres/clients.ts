@@ -1,62 +1,82 @@
-import type { ClientRecord, ClientRecords } from '../record-store.ts';
-import type { Database, Row } from './database.ts';
+import { type ClientRecords, fromColumns, toColumns } from '../client-records.ts';
+import type { Database } from './database.ts';
 
-const INSERT = {
-  name: 'waybill-client-insert',
-  text: `
-    WITH added AS (
-      INSERT INTO waybill.clients (id, request_keys, response_keys, created_ms, token_hashes)
-      VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id
-    ), counted AS (
-      UPDATE waybill.meta SET value = (value::bigint + 1)::text
-      WHERE name = 'clients_version' AND EXISTS (SELECT FROM added)
-    )
-    SELECT id FROM added`,
-};
-const SET_TOKENS = {
-  name: 'waybill-client-tokens',
-  text: `
-    WITH changed AS (
-      UPDATE waybill.clients SET token_hashes = $1
-      WHERE id = $2 AND token_hashes = coalesce($3, token_hashes) RETURNING id
-    ), counted AS (
+// Not `*`: a server that runs while a later one adds a column could not use its plan any more.
+const COLUMNS =
+  'id, algorithm, request_keys, response_keys, token_hashes, terms, revoked_ms, created_ms, revision';
+
+/** A change of the clients and of their version in one statement. */
+function counted(change: string): string {
+  return `
+    WITH changed AS (${change} RETURNING id), counted AS (
       UPDATE waybill.meta SET value = (value::bigint + 1)::text
       WHERE name = 'clients_version' AND EXISTS (SELECT FROM changed)
     )
-    SELECT id FROM changed`,
+    SELECT id FROM changed`;
+}
+
+const INSERT = {
+  name: 'waybill-client-insert',
+  text: counted(`
+    INSERT INTO waybill.clients (${COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`),
 };
-// Not `*`: a server that runs while a later one adds a column could not use its plan any more.
-const SELECT = {
-  name: 'waybill-clients',
-  text: 'SELECT id, request_keys, response_keys, created_ms, token_hashes FROM waybill.clients ORDER BY id',
+const UPDATE = {
+  name: 'waybill-client-update',
+  text: counted(`
+    UPDATE waybill.clients SET algorithm = $2, request_keys = $3, response_keys = $4, token_hashes = $5, terms = $6,
+      revoked_ms = $7, revision = revision + 1
+    WHERE id = $1 AND revision = $8`),
 };
+const SELECT = { name: 'waybill-client', text: `SELECT ${COLUMNS} FROM waybill.clients WHERE id = $1` };
+const SELECT_ALL = { name: 'waybill-clients', text: `SELECT ${COLUMNS} FROM waybill.clients ORDER BY id` };
 const VERSION = {
   name: 'waybill-clients-version',
   text: `SELECT value::bigint AS version FROM waybill.meta WHERE name = 'clients_version'`,
 };
+const MARK = { name: 'waybill-seal-mark', text: `SELECT value FROM waybill.meta WHERE name = 'seal_mark'` };
+const SET_MARK = {
+  name: 'waybill-seal-mark-set',
+  text: `INSERT INTO waybill.meta VALUES ('seal_mark', $1) ON CONFLICT DO NOTHING`,
+};
+
+const SCRUB = { name: 'waybill-scrub', text: `SELECT value FROM waybill.meta WHERE name = 'scrub'` };
+const REWRITE = { name: 'waybill-scrub-rewrite', text: 'VACUUM (FULL) waybill.clients' };
+const SCRUBBED = { name: 'waybill-scrubbed', text: `DELETE FROM waybill.meta WHERE name = 'scrub'` };
 
 export function createClientRecords(db: Database): ClientRecords {
-  return {
-    async add({ id, requestKeys, responseKeys, createdMs, tokenHashes }) {
-      const keys = [JSON.stringify(requestKeys), JSON.stringify(responseKeys)] as const;
-      return (await db.query(INSERT, [id, ...keys, createdMs, JSON.stringify(tokenHashes)])).length === 1;
-    },
-    async setTokens(id, hashes, seen) {
-      const before = seen === undefined ? null : JSON.stringify(seen);
-      return (await db.query(SET_TOKENS, [JSON.stringify(hashes), id, before])).length === 1;
-    },
-    list: async () => (await db.query(SELECT, [])).map(toClient),
-    version: async () => Number((await db.query(VERSION, []))[0]?.['version']),
-  };
-}
+  async function mark(): Promise<string | null> {
+    const value = (await db.query(MARK, []))[0]?.['value'];
+    return value === undefined ? null : String(value);
+  }
 
-function toClient(row: Row): ClientRecord {
   return {
-    id: String(row['id']),
-    // All three were written above, from arrays of strings.
-    requestKeys: JSON.parse(String(row['request_keys'])) as string[],
-    responseKeys: JSON.parse(String(row['response_keys'])) as string[],
-    createdMs: Number(row['created_ms']),
-    tokenHashes: JSON.parse(String(row['token_hashes'])) as string[],
+    async add(client) {
+      const c = toColumns(client);
+      const keys = [c.algorithm, c.request_keys, c.response_keys, c.token_hashes] as const;
+      const values = [c.id, ...keys, c.terms, c.revoked_ms, c.created_ms, c.revision];
+      return (await db.query(INSERT, values)).length === 1;
+    },
+    async update(client) {
+      const c = toColumns(client);
+      const keys = [c.algorithm, c.request_keys, c.response_keys, c.token_hashes] as const;
+      return (await db.query(UPDATE, [c.id, ...keys, c.terms, c.revoked_ms, c.revision])).length === 1;
+    },
+    async get(id) {
+      const row = (await db.query(SELECT, [id]))[0];
+      return row === undefined ? null : fromColumns(row);
+    },
+    list: async () => (await db.query(SELECT_ALL, [])).map(fromColumns),
+    version: async () => Number((await db.query(VERSION, []))[0]?.['version']),
+    sealMark: mark,
+    async setSealMark(text) {
+      await db.query(SET_MARK, [text]);
+      return (await mark()) ?? text;
+    },
+    async scrub() {
+      if ((await db.query(SCRUB, []))[0] === undefined || (await mark()) === null) return;
+      // Writes the table anew and removes its file; the server's own log and backups are beyond us.
+      await db.query(REWRITE, []);
+      await db.query(SCRUBBED, []);
+    },
   };
 }

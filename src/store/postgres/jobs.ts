@@ -33,6 +33,13 @@ const LIST = {
     WHERE id > $1 AND id < $2 AND client_id = $3 AND ($4::text IS NULL OR state = $4)
     ORDER BY id DESC LIMIT $5`,
 };
+/** By the same index as `waybill.create_jobs`, and no further than it looks. */
+const COUNT_OPEN = {
+  name: 'waybill-jobs-count-open',
+  text: `
+    SELECT count(*) AS jobs FROM (
+      SELECT FROM waybill.requests WHERE client_id = $1 AND open LIMIT $2) AS counted`,
+};
 /** Claims what it finds: another process that asks gets others, and asks again for these only later. */
 const DUE = {
   name: 'waybill-jobs-due',
@@ -94,6 +101,10 @@ export function createJobRecords(
       if (!canBeHeld(id)) return null;
       const state = await attempts.end(id, end, nowMs);
       return state ?? (await reads.get.run(id))?.state ?? null;
+    },
+    async countOpen(clientId, limit) {
+      const [row] = await db.query(COUNT_OPEN, [clientId, limit]);
+      return Number(row?.['jobs']);
     },
     async list({ clientId, state = null, after, limit }) {
       const prefix = jobIdPrefix(clientId);

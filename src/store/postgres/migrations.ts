@@ -119,6 +119,30 @@ const MIGRATIONS: readonly string[] = [
     RETURNING made.id, made.priority;
   END $body$;
   `,
+  `
+  -- What a client may do, as JSON; what it does not name is as for everybody.
+  ALTER TABLE waybill.clients ADD COLUMN algorithm text NOT NULL DEFAULT 'hmac-sha256';
+  ALTER TABLE waybill.clients ADD COLUMN terms text NOT NULL DEFAULT '{}';
+  ALTER TABLE waybill.clients ADD COLUMN revoked_ms bigint;
+  ALTER TABLE waybill.clients ADD COLUMN revision integer NOT NULL DEFAULT 0;
+  -- Their secrets lie open: once they are sealed, no copy may be left in the table's file.
+  INSERT INTO waybill.meta SELECT 'scrub', 'clients' WHERE EXISTS (SELECT FROM waybill.clients);
+
+  -- How much of a quota is used in the window that began last.
+  CREATE TABLE waybill.counters (
+    name text COLLATE "C" PRIMARY KEY,
+    window_ms bigint NOT NULL,
+    used bigint NOT NULL
+  ) WITH (fillfactor = 50);
+
+  -- Lines of the audit, one row for those that were written together. seq: of its first line.
+  CREATE TABLE waybill.audit (
+    chain text COLLATE "C" NOT NULL,
+    seq bigint NOT NULL,
+    lines text NOT NULL,
+    PRIMARY KEY (chain, seq)
+  );
+  `,
 ];
 
 /** Any number will do, as long as all processes of waybill take the same. */

@@ -1,7 +1,9 @@
 import { SetupError } from '../../errors/index.ts';
 import { POSTGRES_LIMITS, TIME_WINDOW, type TimeWindow } from '../../limits.ts';
 import type { ClientStore, RecordStore } from '../record-store.ts';
+import { createAuditRecords } from './audit.ts';
 import { createClientRecords } from './clients.ts';
+import { createCounterRecords } from './counters.ts';
 import { type Database, describeUrl, openDatabase, setupError } from './database.ts';
 import { createJobRecords } from './jobs.ts';
 import { migrate } from './migrations.ts';
@@ -33,18 +35,21 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Recor
   const nonces = createNonceRecords(db, window, now, onError);
   const requests = createRequestRecords(db);
   const jobs = createJobRecords(db, requests, onError);
+  const counters = createCounterRecords(db);
   return {
     serverId,
     clients: createClientRecords(db),
     nonces,
     requests,
     jobs,
+    counters,
+    audit: createAuditRecords(db),
     async ping() {
       await db.query(PING, []);
     },
     async close() {
       nonces.stop();
-      const ended = Promise.all([nonces.idle(), requests.idle(), jobs.idle()])
+      const ended = Promise.all([nonces.idle(), requests.idle(), jobs.idle(), counters.idle()])
         .then(() => jobs.stop())
         .then(() => db.close());
       // A database that hangs is not waited for.
@@ -53,10 +58,11 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Recor
   };
 }
 
-/** Only the client records, for a program beside running servers. @throws SetupError */
+/** Only what people look after, for a program beside running servers. @throws SetupError */
 export async function openPostgresClients(options: PostgresOptions): Promise<ClientStore> {
   const { db, serverId } = await open(options, createErrorLog(options.log));
-  return { serverId, clients: createClientRecords(db), close: () => db.close() };
+  const clients = createClientRecords(db);
+  return { serverId, clients, audit: createAuditRecords(db), close: () => db.close() };
 }
 
 const PING = { name: 'waybill-ping', text: 'SELECT 1' };

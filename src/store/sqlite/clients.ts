@@ -1,47 +1,75 @@
-import type { ClientRecord, ClientRecords } from '../record-store.ts';
-import type { Database, Row } from './driver.ts';
+import { type ClientRecords, fromColumns, toColumns } from '../client-records.ts';
+import { StoreError } from '../../errors/index.ts';
+import type { Database } from './driver.ts';
 import type { Turn } from './turn.ts';
 
 export function createClientRecords(db: Database, turn: Turn): ClientRecords {
   const insert = db.prepare(`
-    INSERT INTO clients (id, request_keys, response_keys, created_ms, token_hashes)
-    VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`);
-  const updateTokens = db.prepare(`
-    UPDATE clients SET token_hashes = ? WHERE id = ? AND token_hashes = coalesce(?, token_hashes)`);
+    INSERT INTO clients (id, algorithm, request_keys, response_keys, token_hashes, terms, revoked_ms, created_ms, revision)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`);
+  const update = db.prepare(`
+    UPDATE clients SET algorithm = ?, request_keys = ?, response_keys = ?, token_hashes = ?, terms = ?, revoked_ms = ?,
+      revision = revision + 1
+    WHERE id = ? AND revision = ?`);
+  const select = db.prepare('SELECT * FROM clients WHERE id = ?');
   const selectAll = db.prepare('SELECT * FROM clients ORDER BY id');
-
+  const selectMark = db.prepare(`SELECT value FROM meta WHERE name = 'seal_mark'`);
+  const insertMark = db.prepare(`INSERT INTO meta VALUES ('seal_mark', ?) ON CONFLICT DO NOTHING`);
+  const selectScrub = db.prepare(`SELECT value FROM meta WHERE name = 'scrub'`);
+  const deleteScrub = db.prepare(`DELETE FROM meta WHERE name = 'scrub'`);
+  const checkpoint = db.prepare('PRAGMA wal_checkpoint(TRUNCATE)');
   const dataVersion = db.prepare('PRAGMA data_version');
   let changes = 0;
+
+  function counted(changed: boolean): boolean {
+    if (changed) changes++;
+    return changed;
+  }
+
+  const mark = () => {
+    const value = selectMark.get()?.['value'];
+    return value === undefined ? null : String(value);
+  };
 
   return {
     add: (client) =>
       turn.write(() => {
-        const { id, requestKeys, responseKeys, createdMs, tokenHashes } = client;
-        const keys = [JSON.stringify(requestKeys), JSON.stringify(responseKeys)] as const;
-        const isNew = insert.run(id, ...keys, createdMs, JSON.stringify(tokenHashes)).changes === 1;
-        if (isNew) changes++;
-        return isNew;
+        const c = toColumns(client);
+        const keys = [c.algorithm, c.request_keys, c.response_keys, c.token_hashes] as const;
+        return counted(
+          insert.run(c.id, ...keys, c.terms, c.revoked_ms, c.created_ms, c.revision).changes === 1,
+        );
       }),
-    setTokens: (id, hashes, seen) =>
+    update: (client) =>
       turn.write(() => {
-        const before = seen === undefined ? null : JSON.stringify(seen);
-        const isSet = updateTokens.run(JSON.stringify(hashes), id, before).changes === 1;
-        if (isSet) changes++;
-        return isSet;
+        const c = toColumns(client);
+        const keys = [c.algorithm, c.request_keys, c.response_keys, c.token_hashes] as const;
+        return counted(update.run(...keys, c.terms, c.revoked_ms, c.id, c.revision).changes === 1);
       }),
-    list: () => turn.read(() => selectAll.all().map(toClient)),
+    get: (id) =>
+      turn.read(() => {
+        const row = select.get(id);
+        return row === undefined ? null : fromColumns(row);
+      }),
+    list: () => turn.read(() => selectAll.all().map(fromColumns)),
     // Changes with every commit of another process; our own are counted beside it.
     version: async () => changes + Number(dataVersion.get()?.['data_version']),
-  };
-}
-
-function toClient(row: Row): ClientRecord {
-  return {
-    id: String(row['id']),
-    // All three were written above, from arrays of strings.
-    requestKeys: JSON.parse(String(row['request_keys'])) as string[],
-    responseKeys: JSON.parse(String(row['response_keys'])) as string[],
-    createdMs: Number(row['created_ms']),
-    tokenHashes: JSON.parse(String(row['token_hashes'])) as string[],
+    sealMark: () => turn.read(mark),
+    setSealMark: (text) =>
+      turn.write(() => {
+        insertMark.run(text);
+        return mark() ?? text;
+      }),
+    async scrub() {
+      if (selectScrub.get() === undefined || selectMark.get() === undefined) return;
+      try {
+        // SQLite leaves what was overwritten or deleted in its pages, and old pages in the log.
+        db.exec('VACUUM');
+      } catch (error) {
+        throw new StoreError('the store cannot be written anew', { cause: error });
+      }
+      if (checkpoint.get()?.['busy'] !== 0) throw new StoreError('another program reads the store');
+      await turn.write(() => deleteScrub.run());
+    },
   };
 }

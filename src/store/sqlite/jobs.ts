@@ -66,6 +66,7 @@ export function createJobRecords(
       const refusal = tooLarge(job.answers);
       return refusal === null ? turn.write(() => create(job)) : Promise.reject(refusal);
     },
+    countOpen: async (clientId, limit) => Math.min(openJobs.count(clientId), limit),
     async answer(id, answers, nowMs) {
       // An error that left the turn would take all of it with it.
       const told = await turn.write(() => answer(id, answers, nowMs));

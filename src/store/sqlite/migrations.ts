@@ -75,6 +75,22 @@ const MIGRATIONS: readonly string[] = [
   ALTER TABLE jobs ADD COLUMN questions TEXT;
   ALTER TABLE jobs ADD COLUMN answers TEXT;
   `,
+  `
+  -- What a client may do, as JSON; what it does not name is as for everybody.
+  ALTER TABLE clients ADD COLUMN algorithm TEXT NOT NULL DEFAULT 'hmac-sha256';
+  ALTER TABLE clients ADD COLUMN terms TEXT NOT NULL DEFAULT '{}';
+  ALTER TABLE clients ADD COLUMN revoked_ms INTEGER;
+  ALTER TABLE clients ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+  -- Their secrets lie open: once they are sealed, no copy may be left in the file.
+  INSERT INTO meta (name, value) SELECT 'scrub', 'clients' WHERE EXISTS (SELECT 1 FROM clients);
+
+  -- How much of a quota is used in the window that began last.
+  CREATE TABLE counters (
+    name TEXT PRIMARY KEY,
+    window_ms INTEGER NOT NULL,
+    used INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  `,
 ];
 
 /**

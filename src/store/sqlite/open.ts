@@ -4,7 +4,9 @@ import { dirname, join, resolve } from 'node:path';
 import { SetupError } from '../../errors/index.ts';
 import { SERVER_LIMITS, TIME_WINDOW, type TimeWindow } from '../../limits.ts';
 import type { ClientStore, RecordStore } from '../record-store.ts';
+import { createAuditFiles } from './audit.ts';
 import { createClientRecords } from './clients.ts';
+import { createCounterRecords } from './counters.ts';
 import { type Database, openDatabase } from './driver.ts';
 import { createJobRows } from './job-rows.ts';
 import { createJobRecords } from './jobs.ts';
@@ -73,6 +75,7 @@ export function openSqliteStore(options: SqliteOptions): SqliteStore {
     });
     const requests = prepareRequests(db, rows);
     const queue = createJobQueue(db, rows);
+    const audit = createAuditFiles(dir);
     return {
       serverId,
       turn,
@@ -82,9 +85,12 @@ export function openSqliteStore(options: SqliteOptions): SqliteStore {
       clients: createClientRecords(db, turn),
       requests: createRequestRecords(db, turn, requests),
       jobs: createJobRecords(db, turn, rows, openJobs, queue, requests),
+      counters: createCounterRecords(db, turn),
+      audit,
       ping: () => turn.write(() => {}),
       async close() {
         turn.close();
+        audit.close();
         nonces.close();
         meta.delete('nonces_open_ms');
         db.close();
@@ -116,11 +122,14 @@ export function openClientStore(options: SqliteOptions): ClientStore {
   makeFolder(options.dir);
   const file = openFile(options);
   const turn = createTurn(file.db, { flush() {}, reset() {} });
+  const audit = createAuditFiles(options.dir);
   return {
     serverId: file.serverId,
     clients: createClientRecords(file.db, turn),
+    audit,
     async close() {
       turn.close();
+      audit.close();
       file.db.close();
     },
   };
