@@ -3,7 +3,7 @@
  * `audited`, `limited` or `trusted` (both), and the URL of its store. Sends its port.
  */
 import { createServer, listen } from '../src/transports/index.ts';
-import exampleTools from '../src/cli/example-tools.ts';
+import exampleTools from '../src/cli/serve/example-tools.ts';
 import { startMinimalServer } from './baseline/minimal-server.ts';
 import { BENCH_CLIENT } from './support.ts';
 

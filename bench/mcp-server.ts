@@ -1,6 +1,6 @@
 /** A process of its own: `/mcp` under load. Arguments: `waybill` and the URL of its store, or `sdk`. Sends port and token. */
 import { z } from 'zod';
-import exampleTools from '../src/cli/example-tools.ts';
+import exampleTools from '../src/cli/serve/example-tools.ts';
 import { defineTool } from '../src/index.ts';
 import { mcpRoute } from '../src/mcp/index.ts';
 import { createServer, listen } from '../src/transports/index.ts';

@@ -1,5 +1,5 @@
 /** A process of its own: a million calls through `handle`. Argument: folder. Sends what memory they took. */
-import exampleTools from '../src/cli/example-tools.ts';
+import exampleTools from '../src/cli/serve/example-tools.ts';
 import { createServer } from '../src/server/index.ts';
 import { BENCH_CLIENT, signedRequest } from './support.ts';
 

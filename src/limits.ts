@@ -1,7 +1,7 @@
 /**
- * Every limit of Waybill, each with its reason; those of `waybill wrap` stand in `mcp/wrap/limits.ts`. Options of the
- * same name set others where that is of use (`createServer`, `listen`, `defineTool`, `createClient`). Names carry
- * their unit last.
+ * Every limit of Waybill, each with its reason; those of the audit stand in `audit/limits.ts`, those of `waybill wrap`
+ * in `mcp/wrap/limits.ts`. Options of the same name set others where that is of use (`createServer`, `listen`,
+ * `defineTool`, `createClient`). Names carry their unit last.
  */
 
 /** What one message may look like (docs/protocol.md §2). */
@@ -282,18 +282,4 @@ export const TERMS_LIMITS = {
   maxQuantity: 1_000_000_000,
   // A few lines.
   maxNoteChars: 500,
-} as const;
-
-/** The record of what was done (`src/audit`). */
-export const AUDIT_LIMITS = {
-  // Signed heads: what was cut off after the last one cannot be told from a crash, so they come often; a
-  // signature takes 22 µs.
-  headMs: 1_000,
-  // The same while nothing happens: an auditor sees from it that the process was alive and had nothing to say.
-  idleHeadMs: 60_000,
-  // After a failure calls are refused at once for this long, then one of them tries the store again.
-  retryMs: 250,
-  // Longest line that a reader takes. Records stay below 2 KiB, the first of a chain below 32 KiB; the last line of
-  // a bundle names every chain at 150 bytes: 100 000 of them.
-  maxLineBytes: 16_777_216,
 } as const;

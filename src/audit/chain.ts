@@ -1,20 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { sign } from '../wire/ed25519.ts';
 import type { AuditKeys } from './keys.ts';
-import {
-  type AuditRecord,
-  type CallRecord,
-  type JobStateRecord,
-  type Link,
-  NO_PREV,
-  writeLine,
-} from './record.ts';
+import { type AuditRecord, type EventRecord, type Link, NO_PREV, writeLine } from './record.ts';
 
 /** The records that one process writes, each bound to the one before by its hash. */
 export interface Chain {
   readonly id: string;
   /** Adds a record at the present time. */
-  add(record: CallRecord | JobStateRecord): void;
+  add(record: EventRecord): void;
   /** Signs everything so far. */
   head(): void;
   /** The signed end; nothing can be added after it. */

@@ -15,6 +15,8 @@ const PROBLEMS = {
     'is a head whose signature does not hold: it was changed, or a record since the head before',
   after_close: 'stands after the end of its chain',
   not_linked: 'is another record than the one that was there before',
+  unsigned:
+    'and what follows is signed by no head, for longer than any process waits: it may have been made up',
   wrong_end: 'has a last line that does not fit',
 } as const;
 

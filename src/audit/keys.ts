@@ -10,7 +10,7 @@ export interface AuditKeys {
 }
 
 /** The audit keys (Ed25519) of a master key. */
-export function auditKeys(master: KeyObject | Buffer): AuditKeys {
+export function auditKeys(master: KeyObject): AuditKeys {
   const seed = createHmac('sha256', master).update('waybill audit key').digest();
   const { privateKey, publicKey } = generateKeyPair(seed);
   return { privateKey: privateKeyOf(privateKey), publicKey: publicKeyOf(publicKey), publicText: publicKey };

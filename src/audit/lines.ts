@@ -1,4 +1,4 @@
-import { AUDIT_LIMITS } from '../limits.ts';
+import { AUDIT_LIMITS } from './limits.ts';
 
 const LINE_FEED = 0x0a;
 

@@ -15,7 +15,7 @@ const MAX_LINKS = 256;
  * @throws StoreError
  */
 export async function openEnds(records: Pick<AuditRecords, 'chains' | 'first' | 'last'>): Promise<Link[]> {
-  const newest = (await records.chains()).slice(-NEWEST);
+  const newest = await records.chains(NEWEST);
   const linked = new Map<string, number>();
   for (const line of await Promise.all(newest.map((chain) => records.first(chain)))) {
     const record = line === null ? null : parseLine(line);

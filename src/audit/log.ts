@@ -1,6 +1,7 @@
 import { SetupError, StoreError } from '../errors/index.ts';
-import { AUDIT_LIMITS } from '../limits.ts';
-import type { CallRecord, JobStateRecord } from './record.ts';
+import { AUDIT_LIMITS } from './limits.ts';
+import type { CallRecord, EventRecord, JobStateRecord } from './record.ts';
+import { createRefusals } from './refusals.ts';
 import { createWriter, type WriterOptions } from './writer.ts';
 
 /** The audit of one process. */
@@ -16,6 +17,11 @@ export interface AuditLog {
    * @throws StoreError when it is not written, or only perhaps: what it says of a call must not be answered
    */
   add(record: CallRecord | JobStateRecord): Promise<void>;
+  /**
+   * May one more refusal of this client have a record? If not, it is counted, and the count is written when the
+   * minute is over.
+   */
+  admitsRefusal(client: string): boolean;
   /** Resolves when everything is written. @throws StoreError */
   flushed(): Promise<void>;
   /** Writes what is left and ends the chain in order. @throws StoreError */
@@ -24,7 +30,7 @@ export interface AuditLog {
 
 /** Records that are written together, and those who wait for them. */
 interface Group {
-  readonly records: (CallRecord | JobStateRecord)[];
+  readonly records: EventRecord[];
   isWanted: boolean;
   readonly written: Promise<void>;
   readonly resolve: () => void;
@@ -93,10 +99,13 @@ export async function openAudit(options: WriterOptions): Promise<AuditLog> {
     return want();
   }
 
-  await writer.write([]).catch((error: unknown) => {
-    const cause = rootOf(error);
-    throw new SetupError(`the audit cannot be written: ${cause}`, { cause: error });
-  });
+  function put(records: readonly EventRecord[]): Promise<void> {
+    group.records.push(...records);
+    return want();
+  }
+
+  const refusals = createRefusals({ now: options.now, canWrite: () => !writer.isDown, write: put });
+  await writer.write([]).catch(refuseStart);
   // Twice as often as a head is due, so that none is late by a whole interval.
   const timer = setInterval(() => writer.isDue && schedule(), AUDIT_LIMITS.headMs / 2).unref();
 
@@ -106,16 +115,22 @@ export async function openAudit(options: WriterOptions): Promise<AuditLog> {
       return writer.isDown;
     },
     add,
+    // After the end `add` refuses it.
+    admitsRefusal: (client) => isClosed || refusals.admits(client),
     flushed: () => (isClosed ? Promise.reject(new StoreError('the audit is closed')) : want()),
     async close() {
       if (isClosed) return;
       isClosed = true;
       clearInterval(timer);
       // If it fails, the end of the chain tries once more.
-      await want().catch(() => {});
+      await put(refusals.end()).catch(() => {});
       await writer.close();
     },
   };
+}
+
+function refuseStart(error: unknown): never {
+  throw new SetupError(`the audit cannot be written: ${rootOf(error)}`, { cause: error });
 }
 
 function newGroup(): Group {

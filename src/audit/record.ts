@@ -20,6 +20,15 @@ export interface CallRecord {
   readonly job?: string | undefined;
 }
 
+/** Refusals of one client that have no record of their own. */
+export interface RefusalsRecord {
+  readonly type: 'refusals';
+  readonly client: string;
+  readonly count: number;
+  /** Start of the minute in which the first one came, in milliseconds since 1970. */
+  readonly fromMs: number;
+}
+
 /** A job that has changed its state. */
 export interface JobStateRecord {
   readonly type: 'job';
@@ -54,7 +63,10 @@ export interface HeadRecord {
   readonly sign: (text: string) => string;
 }
 
-export type AuditRecord = OpenRecord | CallRecord | JobStateRecord | HeadRecord;
+/** What happened: all but a chain's own. */
+export type EventRecord = CallRecord | RefusalsRecord | JobStateRecord;
+
+export type AuditRecord = OpenRecord | EventRecord | HeadRecord;
 
 /** Where a record stands in its chain. */
 export interface Place {
@@ -98,6 +110,7 @@ export function writeLine(record: AuditRecord, { prev, seq, ms }: Place): Line {
 function membersOf(record: AuditRecord, start: string): string {
   if (record.type === 'call') return callMembers(record);
   if (record.type === 'job') return jobMembers(record);
+  if (record.type === 'refusals') return refusalsMembers(record);
   if (record.type === 'open') return openMembers(record);
   return `,"signature":${quoted(record.sign(`${start}}`))}`;
 }
@@ -125,6 +138,10 @@ function jobMembers({ job, client, tool, state, attempt }: JobStateRecord): stri
     `,"job":${quoted(job)},"client":${quoted(client)},"tool":${quoted(tool)},"state":"${state}"` +
     (attempt === undefined ? '' : `,"attempt":${attempt}`)
   );
+}
+
+function refusalsMembers({ client, count, fromMs }: RefusalsRecord): string {
+  return `,"client":${quoted(client)},"count":${count},"from_ms":${fromMs}`;
 }
 
 function openMembers({ chain, serverId, key, links }: OpenRecord): string {

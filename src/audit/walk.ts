@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto';
+import { AUDIT_LIMITS } from './limits.ts';
 import { END } from './bundle.ts';
 import { type Finding, finding, type Problem, type Subject, WHOLE } from './finding.ts';
 import { auditKeyOf } from './keys.ts';
@@ -58,6 +59,8 @@ interface Current {
   readonly firstMs: number;
   lastMs: number;
   head: SignedHead | null;
+  /** How far the records since then are from it, or from the first one. */
+  unsignedMs: number;
   closed: boolean;
 }
 
@@ -139,6 +142,7 @@ function begin(walk: Walk, record: SeenRecord, open: OpenMembers): Finding | nul
     firstMs: record.ms,
     lastMs: record.ms,
     head: null,
+    unsignedMs: 0,
     closed: false,
   };
   return accept(walk, walk.current, record);
@@ -166,6 +170,9 @@ function accept(walk: Walk, current: Current, record: SeenRecord): Finding | nul
     if (signature === null) return at('head_signature');
     current.head = { chain, seq, ms, hash, signature };
     current.closed = type === 'close';
+    current.unsignedMs = 0;
+  } else {
+    current.unsignedMs = Math.max(current.unsignedMs, Math.abs(ms - (current.head?.ms ?? current.firstMs)));
   }
   current.seq++;
   current.hash = hash;
@@ -231,13 +238,16 @@ export function endChain(walk: Walk): Finding | null {
   const { current, doubt, lines } = walk;
   if (doubt !== null) return doubt(null);
   if (current === null) return null;
-  const { chain, seq, firstMs, lastMs, head, closed, links, nextLink } = current;
+  const { chain, seq, firstMs, lastMs, head, closed, links, nextLink, unsignedMs } = current;
   const at = { chain, seq };
   const link = links[nextLink];
   if (link !== undefined)
     return finding('missing', at, lines, `chain ${link.from} has seen record ${link.seq}`);
   if (isShort(current)) return finding('missing', at, lines);
-  const unsigned = seq - (head === null ? 0 : head.seq + 1);
+  const firstUnsigned = head === null ? 0 : head.seq + 1;
+  if (unsignedMs > AUDIT_LIMITS.maxUnsignedMs)
+    return finding('unsigned', { chain, seq: firstUnsigned }, lines);
+  const unsigned = seq - firstUnsigned;
   walk.done.push({ chain, records: seq, firstMs, lastMs, head, closed, unsigned });
   walk.current = null;
   return null;

@@ -1,11 +1,11 @@
 import { StoreError } from '../errors/index.ts';
-import { AUDIT_LIMITS } from '../limits.ts';
+import { AUDIT_LIMITS } from './limits.ts';
 import type { AuditRecords } from '../store/audit-records.ts';
 import type { Logger } from '../tools/index.ts';
 import { type Chain, openChain } from './chain.ts';
 import type { AuditKeys } from './keys.ts';
 import { openEnds } from './links.ts';
-import type { CallRecord, JobStateRecord } from './record.ts';
+import type { CallRecord, EventRecord } from './record.ts';
 
 export interface WriterOptions {
   readonly records: Pick<AuditRecords, 'append' | 'chains' | 'first' | 'last'>;
@@ -23,8 +23,8 @@ export interface Writer {
   readonly isDown: boolean;
   /** Is it time to sign, or to try again? */
   readonly isDue: boolean;
-  /** @throws StoreError when the records are not written, or only perhaps; those of jobs are kept for later */
-  write(records: readonly (CallRecord | JobStateRecord)[]): Promise<void>;
+  /** @throws StoreError when the records are not written, or only perhaps; all but those of calls are kept for later */
+  write(records: readonly EventRecord[]): Promise<void>;
   /** Ends the chain in order. @throws StoreError */
   close(): Promise<void>;
 }
@@ -37,23 +37,30 @@ export function createWriter({ records: store, serverId, keys, log, now }: Write
   let chain: Chain | null = null;
   /** By the clock of the process, like all that is waited for. */
   let headMs = 0;
+  /** The same by the clock of the records, which goes on while the machine sleeps: see `maxUnsignedMs`. */
+  let headClockMs = 0;
   let failedMs: number | null = null;
-  /** Of jobs: they say what has happened, whether somebody was told or not. */
-  let owed: readonly JobStateRecord[] = [];
+  /** They say what has happened, whether somebody was told or not. */
+  let owed: readonly Exclude<EventRecord, CallRecord>[] = [];
 
   async function open(): Promise<Chain> {
     const links = await openEnds(store);
-    headMs = performance.now();
+    signedNow();
     return openChain({ serverId, key: keys, links, now });
   }
 
   function isDue(): boolean {
     if (chain === null) return true;
     const waitMs = chain.unsigned > 0 ? AUDIT_LIMITS.headMs : AUDIT_LIMITS.idleHeadMs;
-    return performance.now() - headMs >= waitMs;
+    return performance.now() - headMs >= waitMs || Math.abs(now() - headClockMs) >= waitMs;
   }
 
-  async function append(records: readonly (CallRecord | JobStateRecord)[], isLast: boolean): Promise<void> {
+  function signedNow(): void {
+    headMs = performance.now();
+    headClockMs = now();
+  }
+
+  async function append(records: readonly EventRecord[], isLast: boolean): Promise<void> {
     const current = (chain ??= await open());
     for (const record of owed) current.add(record);
     for (const record of records) current.add(record);
@@ -61,14 +68,14 @@ export function createWriter({ records: store, serverId, keys, log, now }: Write
       current.close();
     } else if (isDue()) {
       current.head();
-      headMs = performance.now();
+      signedNow();
     }
     const batch = current.take();
     if (batch !== null) await store.append(current.id, batch.fromSeq, batch.lines);
     owed = [];
   }
 
-  async function write(records: readonly (CallRecord | JobStateRecord)[], isLast: boolean): Promise<void> {
+  async function write(records: readonly EventRecord[], isLast: boolean): Promise<void> {
     const isTooSoon = failedMs !== null && performance.now() - failedMs < AUDIT_LIMITS.retryMs;
     try {
       if (isTooSoon && !isLast) throw new StoreError(CANNOT);
@@ -76,7 +83,7 @@ export function createWriter({ records: store, serverId, keys, log, now }: Write
       if (failedMs !== null) log.info({}, 'the audit is written again');
       failedMs = null;
     } catch (error) {
-      owed = [...owed, ...records.filter((record) => record.type === 'job')];
+      owed = [...owed, ...records.filter((record) => record.type !== 'call')];
       chain = null;
       // The store was not even asked.
       if (isTooSoon && !isLast) throw error;

@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander';
-import { ClientError, type Code, ProtocolError, SetupError, StoreError } from '../errors/index.ts';
+import { ClientError, type Code, issuesOf, ProtocolError, SetupError, StoreError } from '../errors/index.ts';
 
 /** The one table of exit codes; docs/reference/cli.md is checked against it in both directions. */
 export const EXITS = {
@@ -118,12 +118,9 @@ function withHint(message: string, code: Code | ClientError['kind']): string {
 }
 
 /** The message, with every issue of `invalid_args` where there are several. */
-function detailOf({ message, result }: ProtocolError): string {
-  const issues: unknown = result?.['issues'];
-  if (!Array.isArray(issues) || issues.length < 2) return message;
-  return issues
-    .map(({ path, message: what }: { path: string; message: string }) => `${path}: ${what}`)
-    .join('; ');
+function detailOf(error: ProtocolError): string {
+  const issues = issuesOf(error);
+  return issues.length < 2 ? error.message : issues.join('; ');
 }
 
 /** TypeError and RangeError, by which the parts below refuse wrong input, as failures of use. */

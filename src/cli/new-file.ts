@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
 import { SetupError } from '../errors/index.ts';
-import { reasonOf } from './secret-file.ts';
+import { reasonOf } from './read-file.ts';
 
 /** Writes the text, with a line feed behind it. */
 type Write = (text: string) => void;

@@ -3,6 +3,7 @@ import { checkCredential } from '../client/credential.ts';
 import { problemOf } from '../client/request.ts';
 import { JOB_LIMITS } from '../limits.ts';
 import { Failure } from './exits.ts';
+import { addRequiredOption } from './verb.ts';
 
 /**
  * The options that several verbs share: a setting has one word, as flag and as `WAYBILL_…` variable.
@@ -40,6 +41,9 @@ export const serverIdOption = (): Option =>
 
 export const urlOption = (help: string): Option =>
   new Option('--url <url>', help).env('WAYBILL_URL').argParser(httpUrl);
+
+export const serverUrlOption = (): Option =>
+  urlOption('where the server listens (default: url of the credential)');
 
 export const credentialOption = (): Option =>
   new Option('--credential <file>', 'credential file, as "waybill clients add --out" writes it')
@@ -81,19 +85,10 @@ export interface ClientFlags {
 }
 
 export function addClientFlags(command: Command): Command {
-  const credential = credentialOption();
-  return (
-    command
-      // Not a mandatory option of commander's: that is looked for before options that are unknown.
-      .hook('preAction', () => {
-        if (command.getOptionValue('credential') === undefined)
-          command.error(`required option '${credential.flags}' not specified`);
-      })
-      .addOption(credential)
-      .addOption(urlOption('where the server listens (default: url of the credential)'))
-      .addOption(timeoutOption())
-      .addOption(jsonOption())
-  );
+  return addRequiredOption(command, credentialOption())
+    .addOption(serverUrlOption())
+    .addOption(timeoutOption())
+    .addOption(jsonOption());
 }
 
 export function clientId(text: string): string {

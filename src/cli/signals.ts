@@ -29,13 +29,18 @@ export function onFirstSignal(
   };
 }
 
-/** Runs until it is done or somebody presses Ctrl-C; a second Ctrl-C ends the process without a word. */
+/**
+ * Runs until it is done or somebody presses Ctrl-C; a second Ctrl-C ends the process without a word.
+ *
+ * @param names the signals that end it in this way
+ */
 export async function interruptible<T>(
   why: () => string,
   run: (signal: AbortSignal) => Promise<T>,
+  names: readonly EndSignal[] = ['SIGINT'],
 ): Promise<T> {
   const controller = new AbortController();
-  const stop = onFirstSignal(['SIGINT'], () => {
+  const stop = onFirstSignal(names, () => {
     controller.abort(new Failure('interrupted', 'interrupted', why()));
   });
   try {

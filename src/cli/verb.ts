@@ -1,4 +1,4 @@
-import type { Command, CommanderError } from 'commander';
+import type { Command, CommanderError, Option } from 'commander';
 import { Failure } from './exits.ts';
 
 export interface VerbText {
@@ -17,6 +17,14 @@ export function addVerb(parent: Command, usage: string, { summary, detail, examp
     .description(detail === undefined ? summary : `${summary}\n\n${detail}`)
     .addHelpText('after', `\nExamples:\n${examples.map((line) => `  $ waybill ${line}`).join('\n')}`);
   return endInOneLine(command);
+}
+
+/** Not a mandatory option of commander's: that is looked for before options that are unknown. */
+export function addRequiredOption(command: Command, option: Option): Command {
+  return command.addOption(option).hook('preAction', () => {
+    if (command.getOptionValue(option.attributeName()) === undefined)
+      command.error(`required option '${option.flags}' not specified`);
+  });
 }
 
 /** Turns what commander has to say into a failure that names the help to read. */

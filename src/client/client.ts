@@ -3,15 +3,11 @@ import { CLIENT_LIMITS } from '../limits.ts';
 import type { ResponseMessage } from '../wire/envelope.ts';
 import type { JsonObject } from '../wire/json.ts';
 import { type Clock, SYSTEM_CLOCK } from './clock.ts';
-import { checkCredential, type Credential } from './credential.ts';
+import { checkCredential } from './credential.ts';
+import type { Credential } from '../wire/credential.ts';
 import { checkTimeout, createExchange, type Exchange, type ExchangeOptions } from './exchange.ts';
-import {
-  createJobHandle,
-  type JobHandle,
-  type JobProgress,
-  type JobState,
-  type WaitOptions,
-} from './job-handle.ts';
+import { createJobHandle, type JobHandle, type JobProgress, type WaitOptions } from './job-handle.ts';
+import type { JobState } from './job-state.ts';
 import { errorOf } from './reply.ts';
 import { fetchTransport, type Transport } from './transport.ts';
 

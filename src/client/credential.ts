@@ -1,23 +1,9 @@
+import { type Credential, DEFAULT_ALGORITHM } from '../wire/credential.ts';
 import type { AlgorithmName } from '../wire/envelope.ts';
 import { isObject } from '../wire/json.ts';
 import { type KeyKind, mistakeIn } from '../wire/secret.ts';
 import { isAlgorithmName } from '../wire/signature-form.ts';
 import { problemOf } from './request.ts';
-import { DEFAULT_ALGORITHM } from './signer.ts';
-
-/** What a client needs to know to be believed by one server, and to believe it: as `waybill clients add` prints it. */
-export interface Credential {
-  readonly client_id: string;
-  readonly server_id: string;
-  /** Where requests are posted; only a client with a transport of its own can do without. */
-  readonly url?: string;
-  /** How both sides sign. Default `hmac-sha256`. */
-  readonly algorithm?: AlgorithmName;
-  /** Signs requests: a shared secret (`wb_…`), or with `ed25519` the client's private key (`wbs_…`). */
-  readonly request_key: string;
-  /** Verifies replies: another shared secret, or with `ed25519` the server's public key (`wbp_…`). */
-  readonly response_key: string;
-}
 
 const REQUIRED = ['client_id', 'server_id', 'request_key', 'response_key'];
 

@@ -2,7 +2,7 @@ import { ClientError, ProtocolError } from '../errors/index.ts';
 import type { ResponseMessage } from '../wire/envelope.ts';
 import { timeLimit } from './abort.ts';
 import type { Clock } from './clock.ts';
-import type { Credential } from './credential.ts';
+import type { Credential } from '../wire/credential.ts';
 import { prepare } from './request.ts';
 import { uuidv7 } from './request-id.ts';
 import { kindOf, retryDelayMs, type Setback } from './retry.ts';

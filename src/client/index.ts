@@ -11,17 +11,18 @@ export {
   type ToolInfo,
 } from './client.ts';
 export type { Clock } from './clock.ts';
-export { type Credential, parseCredential } from './credential.ts';
+export { parseCredential } from './credential.ts';
+export type { Credential } from '../wire/credential.ts';
 export type { ExchangeOptions } from './exchange.ts';
 export type {
   JobAnswer,
   JobHandle,
   JobProgress,
   JobQuestion,
-  JobState,
   JobUpdate,
   WaitOptions,
 } from './job-handle.ts';
+export type { JobState } from './job-state.ts';
 export type { AlgorithmName } from '../wire/envelope.ts';
 export type { JsonObject, JsonValue } from '../wire/json.ts';
 export type { Transport } from './transport.ts';

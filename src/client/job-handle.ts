@@ -1,12 +1,11 @@
-import { ClientError, type Code, ProtocolError } from '../errors/index.ts';
+import { ClientError, ProtocolError } from '../errors/index.ts';
 import { CLIENT_LIMITS } from '../limits.ts';
-import type { ResponseMessage, Status } from '../wire/envelope.ts';
+import type { ResponseMessage } from '../wire/envelope.ts';
 import { isObject, type JsonObject } from '../wire/json.ts';
 import type { Clock } from './clock.ts';
 import type { Exchange, ExchangeOptions } from './exchange.ts';
+import { isState, type JobState, stateOf } from './job-state.ts';
 import { errorOf } from './reply.ts';
-
-export type JobState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'expired';
 
 /** How far a job is (docs/protocol.md §6). */
 export interface JobProgress {
@@ -78,17 +77,6 @@ interface Polled {
   readonly ended: boolean;
   readonly pollAfterMs: number;
 }
-
-const STATES: Readonly<Partial<Record<Status, JobState>>> = {
-  accepted: 'queued',
-  running: 'running',
-  done: 'succeeded',
-};
-
-const ENDS: Readonly<Partial<Record<Code, JobState>>> = {
-  cancelled: 'cancelled',
-  deadline_exceeded: 'expired',
-};
 
 /** How a handle is made: by an answer of the server, or from an id that somebody kept. */
 export interface Origin {
@@ -184,24 +172,6 @@ function stateAfter(tool: string, reply: ResponseMessage): JobState {
   const state = reply.result?.['status'];
   if (isState(state)) return state;
   throw new ProtocolError('internal', `${tool} was answered without a state`);
-}
-
-/** The state behind a reply (docs/protocol.md §6). */
-function stateOf(reply: ResponseMessage): JobState {
-  if (reply.error !== null) return ENDS[errorOf(reply).code] ?? 'failed';
-  const state = STATES[reply.status];
-  if (state !== undefined) return state;
-  throw new ProtocolError('internal', `poll_job was answered with status ${reply.status}`);
-}
-
-const ALL_STATES: ReadonlySet<unknown> = new Set([
-  ...Object.values(STATES),
-  ...Object.values(ENDS),
-  'failed',
-]);
-
-function isState(value: unknown): value is JobState {
-  return ALL_STATES.has(value);
 }
 
 function isProgress(value: unknown): value is JobProgress {

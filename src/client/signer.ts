@@ -2,7 +2,7 @@ import { fromBase64url, toBase64url } from '../wire/base64url.ts';
 import type { AlgorithmName } from '../wire/envelope.ts';
 import { keyBytes, toPkcs8 } from '../wire/secret.ts';
 import { ED25519_PREFIX, formOf } from '../wire/signature-form.ts';
-import type { Credential } from './credential.ts';
+import { type Credential, DEFAULT_ALGORITHM } from '../wire/credential.ts';
 
 /** The two keys of a client, each for its own direction (docs/protocol.md §3). */
 export interface Signer {
@@ -49,9 +49,6 @@ const ALGORITHMS: Readonly<Record<AlgorithmName, Algorithm>> = {
     read: (signature) => fromBase64url(signature.slice(ED25519_PREFIX.length)),
   },
 };
-
-/** The algorithm of a credential that names none. */
-export const DEFAULT_ALGORITHM = 'hmac-sha256' satisfies AlgorithmName;
 
 /**
  * Signs with Web Crypto, which every runtime has. Where it has no Ed25519 yet, a credential of that

@@ -3,7 +3,7 @@ import { CLIENT_LIMITS } from '../limits.ts';
 import type { ResponseMessage } from '../wire/envelope.ts';
 import { abortable, timeLimit } from './abort.ts';
 import { type Clock, createServerTime } from './clock.ts';
-import type { Credential } from './credential.ts';
+import type { Credential } from '../wire/credential.ts';
 import { errorOf, verifyReply } from './reply.ts';
 import { type Call, encode } from './request.ts';
 import { createSigner } from './signer.ts';

@@ -10,12 +10,14 @@ import type { JsonObject } from '../wire/index.ts';
 export interface Backend {
   /** The `server_id`. */
   readonly name: string;
+  /** The same for every backend of one caller, whatever key it shows; absent: this is its only one. */
+  readonly caller?: object;
   /** Every tool that the caller may see, in the order of names; the tools that every server has are not among them. */
   tools(): Promise<readonly ToolInfo[]>;
   /** Before the list of them is shown to the caller; absent: it may be. @throws ProtocolError */
   mayList?(): Promise<void>;
   /** Why a tool that somebody asks for is not among the last `tools()`; absent or null: it does not exist. */
-  whyNot?(tool: string): ProtocolError | null | Promise<ProtocolError | null>;
+  whyNot?(tool: string, args?: JsonObject): ProtocolError | null | Promise<ProtocolError | null>;
   /** @throws ProtocolError when the call is refused, and `job_failed` when the tool fails with words for its caller */
   call(call: ToolCall, watch: Watch): Promise<Called>;
   /**

@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { ProtocolError } from '../errors/index.ts';
-import { SERVER_LIMITS } from '../limits.ts';
+import { SERVER_LIMITS, TERMS_LIMITS } from '../limits.ts';
 import type { Calls, KnownClient } from '../server/calls.ts';
 import { isBuiltIn } from '../server/registry.ts';
 import { createdMsOf } from '../store/job-id.ts';
@@ -13,7 +14,7 @@ import { checkedRules, narrowed } from './catalog.ts';
  * The tools and jobs of this very server, for the client who calls.
  *
  * @throws TypeError for a tool that the protocol cannot carry
- * @returns the one backend of each client; all of them share one list of tools
+ * @returns the one backend of each client and key, for the audit names both; all share one list of tools
  */
 export function localBackends(calls: Calls, serverId: string): (client: KnownClient) => Backend {
   const own = [...calls.registry.values()].filter((tool) => !isBuiltIn(tool)) as Tool[];
@@ -38,21 +39,17 @@ export function localBackends(calls: Calls, serverId: string): (client: KnownCli
     };
   }
 
-  const backends = new Map<string, Backend>();
-
-  const backendOf = (client: KnownClient): Backend => ({
+  const backendOf = (client: KnownClient, caller: object): Backend => ({
     name: serverId,
+    caller,
     tools: listsFor(client),
     mayList: () => calls.mayCall(client, 'list_tools'),
-    async whyNot(tool) {
-      try {
-        await calls.mayCall(client, tool);
-        return null;
-      } catch (error) {
-        // That it does not exist, the faces say in words of their own.
-        if (error instanceof ProtocolError && error.code !== 'unknown_tool') return error;
-        return null;
-      }
+    async whyNot(name, args = {}) {
+      // No tool has a longer name, and the audit need not keep one.
+      const tool = name.slice(0, TERMS_LIMITS.maxScopeChars);
+      const error = await calls.refusalOf(client, { requestId: `mcp_${randomUUID()}`, tool, args });
+      // That it does not exist, the faces say in words of their own.
+      return error.code === 'unknown_tool' ? null : error;
     },
     async call(call, watch) {
       const { ok, status, result, error } = await calls.call(client, call, watch);
@@ -76,11 +73,19 @@ export function localBackends(calls: Calls, serverId: string): (client: KnownCli
     },
   });
 
+  return oneEach(backendOf);
+}
+
+/** The same backend for the same client and key, and the same caller for all of a client. */
+function oneEach(make: (client: KnownClient, caller: object) => Backend): (client: KnownClient) => Backend {
+  const clients = new Map<string, Map<string, Backend>>();
   return (client) => {
-    const known = backends.get(client.clientId);
+    const backends = clients.get(client.clientId) ?? new Map<string, Backend>();
+    clients.set(client.clientId, backends);
+    const known = backends.get(client.keyId);
     if (known !== undefined) return known;
-    const backend = backendOf(client);
-    backends.set(client.clientId, backend);
+    const backend = make(client, backends);
+    backends.set(client.keyId, backend);
     return backend;
   };
 }

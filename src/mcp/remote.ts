@@ -1,5 +1,5 @@
 import { SYSTEM_CLOCK } from '../client/clock.ts';
-import type { Credential } from '../client/credential.ts';
+import type { Credential } from '../wire/credential.ts';
 import { createExchange } from '../client/exchange.ts';
 import { errorOf } from '../client/reply.ts';
 import { fetchTransport, type Transport } from '../client/transport.ts';

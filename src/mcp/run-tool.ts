@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type Code, ProtocolError } from '../errors/index.ts';
+import { type Code, issuesOf, ProtocolError } from '../errors/index.ts';
 import { isTerminal } from '../store/record-store.ts';
 import type { Answers } from '../tools/index.ts';
 import type { JsonObject } from '../wire/json.ts';
@@ -46,10 +46,8 @@ export async function startTool(
 const MODELS_MISTAKES: ReadonlySet<Code> = new Set(['invalid_args', 'not_found'] as const);
 
 /** All that is wrong with the arguments, so that the next try can be the last. */
-function issuesText({ text, result }: ProtocolError): string {
-  // Issues are what parseArgs puts there.
-  const { issues = [] } = (result ?? {}) as { issues?: readonly { path: string; message: string }[] };
-  return [text, ...issues.slice(1).map(({ path, message }) => `${path}: ${message}`)].join('\n');
+function issuesText(error: ProtocolError): string {
+  return [error.text, ...issuesOf(error).slice(1)].join('\n');
 }
 
 /** For hosts without Tasks: the result if the job ends in time, else its id and what to do with it. */
@@ -82,7 +80,7 @@ export async function runJobTool(
 ): Promise<CallToolResult> {
   const tool = JOB_TOOLS.find((each) => each.name === name);
   if (tool === undefined)
-    throw (await backend.whyNot?.(name)) ?? new RpcError('invalidParams', `there is no tool ${name}`);
+    throw (await backend.whyNot?.(name, args)) ?? new RpcError('invalidParams', `there is no tool ${name}`);
   try {
     return await tool.run(args, { backend, find: catalog.find, signal });
   } catch (error) {

@@ -4,10 +4,9 @@ import type { Dispatcher } from '../jobs/index.ts';
 import { SERVER_LIMITS, type TimeWindow } from '../limits.ts';
 import type { Outcome, RecordStore, RequestRecord } from '../store/index.ts';
 import { type Answers, NONE } from '../tools/index.ts';
-import { canonicalize } from '../wire/index.ts';
 import type { Call } from './call.ts';
 import { accepted } from './outcome.ts';
-import { refuseEnded } from './terms.ts';
+import { mayCall, refuseEnded } from './terms.ts';
 import type { Registry } from './registry.ts';
 import type { Verified } from './verify.ts';
 
@@ -47,30 +46,40 @@ export async function admit(verified: Verified, context: AdmitContext): Promise<
   if (!(await store.nonces.claim(message.client_id, message.nonce, message.ts_ms))) {
     throw new ProtocolError('replayed', 'this nonce was used before');
   }
-  const tool = registry.get(message.tool);
+  const argsText = verified.codec.argsText(verified.signedText);
+  const asked = registry.get(message.tool);
   let known: Outcome | null = null;
-  if (tool !== undefined && !tool.repeatable) {
+  // Of a tool outside its scopes a client learns nothing, not even that this request_id was used before.
+  if (asked !== undefined && !asked.repeatable && mayCall(client, message.tool)) {
     const record = await store.requests.find(message.client_id, message.request_id);
     if (record !== null) {
-      known = outcomeOf(record, digestOf(message), now());
+      known = outcomeOf(record, digestOf({ tool: message.tool, argsText }), now());
       // `accepted` says that the job is queued: what told the queue at the first time may have failed.
       if (record.jobId !== null)
         await dispatcher.push({ id: record.jobId, tool: message.tool, priority: 0 }, now());
     }
   }
-  const { client_id: clientId, request_id: requestId, args } = message;
+  const { request_id: requestId, tool, args } = message;
   const { generation } = verified;
   // One of the two places that make a Call, after all its checks.
   // This wire has no way to answer what a tool asks before it runs.
   const answers: Answers = NONE;
-  const about = { clientId, client, requestId, generation };
-  const call = { ...about, tool: message.tool, args, answers, mayRepeat: true } as Call;
+  const call = {
+    client,
+    requestId,
+    tool,
+    args,
+    argsText,
+    answers,
+    mayRepeat: true,
+    generation,
+  } as Call;
   return { call, known };
 }
 
 /** Names what a request asks for: the same digest under the same `request_id` is an honest retry. */
-export function digestOf({ tool, args }: Pick<Call, 'tool' | 'args'>): string {
-  return hash('sha256', `${tool}\n${canonicalize(args)}`, 'base64url');
+export function digestOf({ tool, argsText }: Pick<Call, 'tool' | 'argsText'>): string {
+  return hash('sha256', `${tool}\n${argsText}`, 'base64url');
 }
 
 /**

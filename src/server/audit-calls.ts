@@ -3,8 +3,9 @@ import { busy, codeOf, type ProtocolError } from '../errors/index.ts';
 import { SERVER_LIMITS } from '../limits.ts';
 import type { Outcome } from '../store/index.ts';
 import { canonicalize, type JsonObject } from '../wire/index.ts';
-import type { KnownClient, PlainCall } from './calls.ts';
+import type { KnownClient, WrittenCall } from './calls.ts';
 import { refused } from './outcome.ts';
+import { isRefusal } from './refusal.ts';
 import type { Signed } from './reply.ts';
 import type { Verified } from './verify.ts';
 
@@ -50,7 +51,7 @@ export function recordReply(
 function recordPlain(
   audit: AuditLog,
   { clientId, keyId }: KnownClient,
-  { requestId, tool, args }: PlainCall,
+  { requestId, tool, args, argsText }: WrittenCall,
   outcome: Outcome,
 ): Promise<void> {
   const { ok, status, result, error } = outcome;
@@ -61,7 +62,7 @@ function recordPlain(
     key: keyId,
     requestId,
     tool,
-    request: digestOf(textOf({ args, tool })),
+    request: digestOf(`{"args":${argsText},"tool":${JSON.stringify(tool)}}`),
     reply: digestOf(textOf({ error, ok, result, status })),
     outcome: codeOfOutcome(outcome),
     job: jobOf(tool, args, outcome),
@@ -77,7 +78,7 @@ function recordPlain(
 export async function recordedRun<T>(
   audit: AuditLog,
   client: KnownClient,
-  call: PlainCall,
+  call: WrittenCall,
   run: () => Promise<T>,
   outcomeOf: (value: T) => Outcome,
 ): Promise<T> {
@@ -86,6 +87,7 @@ export async function recordedRun<T>(
   try {
     value = await run();
   } catch (error) {
+    if (isRefusal(error) && !audit.admitsRefusal(client.clientId)) throw error;
     // `run` throws nothing else.
     await recordPlain(audit, client, call, refused(error as ProtocolError)).catch(refuseAll);
     throw error;
@@ -99,7 +101,7 @@ function refuseAll(): never {
 }
 
 /** What has no canonical form is on this wire all the same, and so in the audit. */
-function textOf(value: JsonObject): string {
+export function textOf(value: JsonObject): string {
   try {
     return canonicalize(value);
   } catch {

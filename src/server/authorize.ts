@@ -39,7 +39,7 @@ export async function authorize(
   { policy, registry, store, now }: AuthorizeContext,
   { counted = true }: { readonly counted?: boolean } = {},
 ): Promise<Authorized> {
-  const { client, clientId } = call;
+  const { client } = call;
   const { callsPerMinute, jobsPerDay } = client.terms;
   // Asked here too: a client without limits does not wait a turn of the microtask queue for them.
   if (counted && callsPerMinute !== null) await countCall(client, store.counters, now());
@@ -49,7 +49,7 @@ export async function authorize(
   if (jobsPerDay !== null && isAllowed && tool !== undefined && tool.job !== null)
     await refuseSpent(call, store, now());
   if (!isAllowed) throw new ProtocolError('forbidden', `your scopes do not include ${call.tool}`);
-  if (policy !== null) await policy({ clientId, tool: call.tool });
+  if (policy !== null) await policy({ clientId: client.id, tool: call.tool });
   if (tool === undefined) throw new ProtocolError('unknown_tool', `there is no tool ${call.tool}`);
   // The only place that makes an Authorized.
   return { call, tool } as Authorized;
@@ -57,10 +57,10 @@ export async function authorize(
 
 /** It is counted when the job is created. A retry of the last job of the day, sent at the same moment, finds it there. */
 async function refuseSpent(
-  { client, clientId, requestId }: Call,
+  { client, requestId }: Call,
   { counters, requests }: AuthorizeContext['store'],
   nowMs: number,
 ): Promise<void> {
   if (!(await hasSpentDay(client, counters, nowMs))) return;
-  if ((await requests.find(clientId, requestId)) === null) throw daySpent(client, nowMs);
+  if ((await requests.find(client.id, requestId)) === null) throw daySpent(client, nowMs);
 }

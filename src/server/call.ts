@@ -7,11 +7,12 @@ declare const proven: unique symbol;
 /** A call whose sender is proven: by a fresh signature (admit.ts), or on another wire by a token (calls.ts). */
 export interface Call {
   readonly [proven]: true;
-  readonly clientId: string;
   readonly client: Client;
   readonly requestId: string;
   readonly tool: string;
   readonly args: JsonObject;
+  /** The canonical text of `args`. */
+  readonly argsText: string;
   /** To what the tool asks before it runs. */
   readonly answers: Answers;
   /** May the same `requestId` come again, as an honest retry (docs/protocol.md §5)? */

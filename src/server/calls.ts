@@ -4,12 +4,12 @@ import type { MessageLimits } from '../limits.ts';
 import type { JobRecord, Outcome } from '../store/index.ts';
 import { type Answers, type Logger, NONE } from '../tools/index.ts';
 import { checkCarried, type JsonObject } from '../wire/index.ts';
-import { recordedRun } from './audit-calls.ts';
+import { recordedRun, textOf } from './audit-calls.ts';
 import { authorize, type Policy } from './authorize.ts';
 import { outcomeOfJob } from './built-in/jobs.ts';
 import type { Call } from './call.ts';
 import { type DispatchContext, dispatch, type Watch } from './dispatch.ts';
-import { type FlightLimits, refuseWhenBusy } from './flights.ts';
+import { type FlightLimits, isFlood, refuseWhenBusy } from './flights.ts';
 import { knownError } from './known-error.ts';
 import type { Client, KeyRing } from './key-ring.ts';
 import { ownJob, ownJobChanged } from './own-job.ts';
@@ -24,13 +24,25 @@ export interface KnownClient {
   readonly clientId: string;
   /** What it has shown it with; names a token or a key in the audit. */
   readonly keyId: string;
+  /** `null`: it has shown none. */
+  readonly tokenHash: string | null;
 }
 
+/** A call as another wire brings it. */
 export interface PlainCall {
   readonly requestId: string;
   readonly tool: string;
   readonly args: JsonObject;
   readonly answers?: Answers;
+}
+
+/** A call with the canonical text of its `args`, which is written once for all who need it. */
+export interface WrittenCall extends PlainCall {
+  readonly argsText: string;
+}
+
+function written({ requestId, tool, args, answers = NONE }: PlainCall): WrittenCall {
+  return { requestId, tool, args, answers, argsText: textOf(args) };
 }
 
 /** What another wire than mcp/0.1 needs of a server: its tools and jobs, from `authorize` on. */
@@ -49,6 +61,8 @@ export interface Calls {
   scopeOf(client: KnownClient): Scope;
   /** Step 4 of the pipeline for a call that is not made, such as a list that is shown. @throws ProtocolError */
   mayCall(client: KnownClient, tool: string): Promise<void>;
+  /** Why a call is refused that names no tool which its client may call; nothing of it is run. */
+  refusalOf(client: KnownClient, call: PlainCall): Promise<ProtocolError>;
   /** Steps 4 and 5 of the pipeline. @throws ProtocolError, whatever goes wrong */
   call(client: KnownClient, call: PlainCall, watch?: Watch): Promise<Outcome>;
   /**
@@ -73,38 +87,28 @@ export interface CallsContext extends DispatchContext, FlightLimits {
 }
 
 export function createCalls(context: CallsContext): Calls {
-  const { keyRing, registry, log, store, draining } = context;
+  const { registry, log, store, draining } = context;
   const guarded = createGuard(context);
-
-  function clientNamed(id: string): KnownClient | null {
-    const client = keyRing.find(id);
-    return client === null ? null : known(client, client.generations[0].keyId);
-  }
-
-  /** The only place that makes a KnownClient: of a client that may come at all. */
-  function known(client: Client, keyId: string): KnownClient | null {
-    try {
-      refuseEnded(client, context.now());
-    } catch {
-      return null;
-    }
-    return { clientId: client.id, keyId } as KnownClient;
-  }
-
-  /** @throws ProtocolError `forbidden` for a client that is gone since it was known */
-  function present(clientId: string): Client {
-    const client = keyRing.find(clientId);
-    if (client === null) throw new ProtocolError('forbidden', 'this client is not known any more');
-    refuseEnded(client, context.now());
-    return client;
-  }
+  const { clientNamed, clientOf, present } = createPresence(context);
 
   /** Written out: to spread what is left of a call costs 2 µs. */
-  function admitted({ clientId }: KnownClient, { requestId, tool, args, answers = NONE }: PlainCall): Call {
-    const client = present(clientId);
+  function admitted(
+    known: KnownClient,
+    { requestId, tool, args, argsText, answers = NONE }: WrittenCall,
+  ): Call {
+    const client = present(known);
     const generation = client.generations[0];
     // One of the two places that make a Call: its client is known, and this wire cannot repeat a request.
-    return { clientId, client, requestId, tool, args, answers, mayRepeat: false, generation } as Call;
+    return {
+      client,
+      requestId,
+      tool,
+      args,
+      argsText,
+      answers,
+      mayRepeat: false,
+      generation,
+    } as Call;
   }
 
   return {
@@ -113,17 +117,26 @@ export function createCalls(context: CallsContext): Calls {
     log,
     messageLimits: context.messageLimits,
     clientNamed,
-    clientOf(token) {
-      const holder = keyRing.findByToken(token);
-      return holder === null ? null : known(holder.client, holder.keyId);
-    },
-    scopeOf: ({ clientId }) => scopeOf(present(clientId)),
+    clientOf,
+    scopeOf: (client) => scopeOf(present(client)),
     mayCall(client, tool) {
-      const call = { requestId: '', tool, args: {} };
+      const call = written({ requestId: '', tool, args: {} });
       const ask = async () => void (await authorize(admitted(client, call), context));
       return guarded(client, call, ask, null);
     },
-    call(client, call, watch) {
+    refusalOf(client, plain) {
+      const call = written(plain);
+      const refuse = async (): Promise<never> => {
+        await authorize(admitted(client, call), context);
+        throw new ProtocolError('unknown_tool', `there is no tool ${call.tool}`);
+      };
+      // `guarded` throws nothing else.
+      return guarded(client, call, refuse, (never) => never).catch(
+        (error: unknown) => error as ProtocolError,
+      );
+    },
+    call(client, plain, watch) {
+      const call = written(plain);
       const run = async () => {
         const outcome = await dispatch(await authorize(admitted(client, call), context), context, watch);
         // Signing would do it: what the tool of one wire may not return, that of another may not either.
@@ -133,16 +146,56 @@ export function createCalls(context: CallsContext): Calls {
       return guarded(client, call, run, (outcome) => outcome);
     },
     job(client, id, wait) {
-      const poll = { requestId: '', tool: 'poll_job', args: { job_id: id } };
+      const poll = written({ requestId: '', tool: 'poll_job', args: { job_id: id } });
       // A wait that goes on is part of a call that was counted.
       const counted = wait?.after === undefined;
       const look = async () => {
         await authorize(admitted(client, poll), context, { counted });
         if (wait === undefined) return ownJob(store.jobs, id, client.clientId);
         const { ms, signal, after } = wait;
-        return ownJobChanged(store.jobs, id, client.clientId, ms, [signal, draining], after);
+        const job = await ownJobChanged(store.jobs, id, client.clientId, ms, [signal, draining], after);
+        // It may have been revoked meanwhile.
+        present(client);
+        return job;
       };
       return guarded(client, poll, look, counted ? outcomeOfJob : null);
+    },
+  };
+}
+
+/** Who may come at all, and is still there. */
+function createPresence({ keyRing, now }: Pick<CallsContext, 'keyRing' | 'now'>) {
+  function clientNamed(id: string): KnownClient | null {
+    const client = keyRing.find(id);
+    return client === null ? null : known(client, client.generations[0].keyId, null);
+  }
+
+  /** The only place that makes a KnownClient: of a client that may come at all. */
+  function known(client: Client, keyId: string, tokenHash: string | null): KnownClient | null {
+    try {
+      refuseEnded(client, now());
+    } catch {
+      return null;
+    }
+    return { clientId: client.id, keyId, tokenHash } as KnownClient;
+  }
+
+  /** @throws ProtocolError `forbidden` for a client that is gone since it was known, or whose token is */
+  function present({ clientId, tokenHash }: KnownClient): Client {
+    const client = keyRing.find(clientId);
+    if (client === null) throw new ProtocolError('forbidden', 'this client is not known any more');
+    refuseEnded(client, now());
+    if (tokenHash !== null && !keyRing.isGood(tokenHash))
+      throw new ProtocolError('forbidden', 'this token was taken back');
+    return client;
+  }
+
+  return {
+    clientNamed,
+    present,
+    clientOf(token: string): KnownClient | null {
+      const holder = keyRing.findByToken(token);
+      return holder === null ? null : known(holder.client, holder.keyId, holder.tokenHash);
     },
   };
 }
@@ -156,7 +209,7 @@ function createGuard(context: CallsContext) {
   const { flights, log, audit } = context;
   return async function guarded<T>(
     client: KnownClient,
-    call: PlainCall,
+    call: WrittenCall,
     work: () => Promise<T>,
     outcomeOf: ((value: T) => Outcome) | null,
   ): Promise<T> {
@@ -170,7 +223,7 @@ function createGuard(context: CallsContext) {
     };
     flights.open++;
     try {
-      if (audit === null || outcomeOf === null) return await run();
+      if (audit === null || outcomeOf === null || isFlood(context)) return await run();
       return await recordedRun(audit, client, call, run, outcomeOf);
     } finally {
       flights.open--;

@@ -1,5 +1,5 @@
-import type { KeyTexts } from '../wire/algorithms.ts';
-import { ALGORITHMS } from '../wire/algorithms.ts';
+import { ALGORITHMS, type IssuedKeys, type KeyTexts } from '../wire/algorithms.ts';
+import { DEFAULT_ALGORITHM } from '../wire/credential.ts';
 import type { AlgorithmName } from '../wire/index.ts';
 import type { Sealer } from './sealer.ts';
 
@@ -13,14 +13,8 @@ export interface KeyChoice {
   readonly allowWeakKey?: boolean;
 }
 
-/** A new generation: as the client's credential has it, and as the server keeps it. */
-export interface Issued {
-  readonly client: KeyTexts;
-  readonly server: KeyTexts;
-}
-
 /** @throws TypeError, RangeError for keys that must not be taken; never with the keys */
-export function checkKeys({ algorithm = 'hmac-sha256', keys, allowWeakKey = false }: KeyChoice): void {
+export function checkKeys({ algorithm = DEFAULT_ALGORITHM, keys, allowWeakKey = false }: KeyChoice): void {
   if (keys === undefined) return;
   if (algorithm !== 'hmac-sha256') throw new TypeError(`${algorithm} has no shared secrets to bring`);
   refuseWeak('request key', keys.request, allowWeakKey);
@@ -31,7 +25,7 @@ export function checkKeys({ algorithm = 'hmac-sha256', keys, allowWeakKey = fals
 }
 
 /** Keys as they were chosen, and checked; new ones where none were. */
-export function issueKeys({ algorithm = 'hmac-sha256', keys }: KeyChoice): Issued {
+export function issueKeys({ algorithm = DEFAULT_ALGORITHM, keys }: KeyChoice): IssuedKeys {
   return keys === undefined ? ALGORITHMS[algorithm].generate() : { client: keys, server: keys };
 }
 
@@ -41,7 +35,7 @@ export function issueKeys({ algorithm = 'hmac-sha256', keys }: KeyChoice): Issue
  * @param publicKey `wbp_…`
  * @throws RangeError for a text that is none
  */
-export function issueFor(publicKey: string): Issued {
+export function issueFor(publicKey: string): IssuedKeys {
   const weakness = ALGORITHMS.ed25519.weaknessOf(publicKey, 'request');
   if (weakness !== null) throw new RangeError(`the request key ${weakness}`);
   const { client, server } = ALGORITHMS.ed25519.generate();

@@ -1,27 +1,17 @@
 import type { ClientRecord, ClientTerms, RecordStore } from '../store/index.ts';
 import { OPEN_TERMS } from '../store/index.ts';
+import type { IssuedKeys } from '../wire/algorithms.ts';
+import { DEFAULT_ALGORITHM, type PartnerCredential, type PlacedCredential } from '../wire/credential.ts';
 import { type AlgorithmName, ID_RULE, isId } from '../wire/index.ts';
 import { generateToken } from '../wire/secret.ts';
-import { checkKeys, type Issued, issueFor, issueKeys, type KeyChoice, sealKeys } from './client-keys.ts';
+import { checkKeys, issueFor, issueKeys, type KeyChoice, sealKeys } from './client-keys.ts';
 import { tokenDigest } from './key-ring.ts';
 import type { Sealer } from './sealer.ts';
 import { checkTerms } from './terms.ts';
 
-/** All that a client needs to call a server; the JSON of a credential file. */
-export interface Credential {
-  readonly client_id: string;
-  readonly server_id: string;
-  readonly url: string;
-  /** Left out for `hmac-sha256`. */
-  readonly algorithm?: AlgorithmName;
-  readonly request_key: string;
-  readonly response_key: string;
-}
-
-/** The same for a partner, who adds the private key that nobody else has as `request_key`. */
-export type PartnerCredential = Omit<Credential, 'request_key'>;
-
+/** A client that is to be added. */
 export interface NewClient extends KeyChoice {
+  /** Names it in every message and record; it never changes. */
   readonly id: string;
   /** Where the client will find the server's `POST /call`. */
   readonly url: string;
@@ -47,10 +37,10 @@ export interface ClientDesk {
  * @returns its credential: the only time that the secrets are shown
  * @throws TypeError for a wrong id, RangeError for a weak key, wrong terms or an id that is taken
  */
-export async function addClient(desk: ClientDesk, client: NewClient): Promise<Credential> {
+export async function addClient(desk: ClientDesk, client: NewClient): Promise<PlacedCredential> {
   checkClient(client);
   const issued = issueKeys(client);
-  const credential = await insert(desk, client, client.algorithm ?? 'hmac-sha256', issued);
+  const credential = await insert(desk, client, client.algorithm ?? DEFAULT_ALGORITHM, issued);
   return { ...credential, request_key: issued.client.request, response_key: issued.client.response };
 }
 
@@ -66,7 +56,7 @@ async function insert(
   { store, sealer }: ClientDesk,
   { id, url, terms }: Pick<NewClient, 'id' | 'url' | 'terms'>,
   algorithm: AlgorithmName,
-  { server }: Issued,
+  { server }: IssuedKeys,
 ) {
   const client: ClientRecord = {
     id,
@@ -90,7 +80,7 @@ export function credentialHead(
   url: string,
 ) {
   const head = { client_id: id, server_id: serverId, url };
-  return algorithm === 'hmac-sha256' ? head : { ...head, algorithm };
+  return algorithm === DEFAULT_ALGORITHM ? head : { ...head, algorithm };
 }
 
 /** What can be said without the store, before it is opened. @throws TypeError for a wrong id, RangeError for a weak key or terms that cannot be meant */
@@ -165,20 +155,15 @@ export async function revokeClient(store: Pick<RecordStore, 'clients'>, id: stri
  * Gives a client a new bearer token, for hosts that do not sign. The newest one before it stays good, so that a
  * host's settings can be changed meanwhile; older ones do not.
  *
- * @param options `revoke`: no other token stays good
  * @returns the token: the only time that it is shown
  * @throws RangeError for an unknown or revoked client
  */
-export async function addToken(
-  store: Pick<RecordStore, 'clients'>,
-  id: string,
-  { revoke = false }: { readonly revoke?: boolean } = {},
-): Promise<string> {
+export async function addToken(store: Pick<RecordStore, 'clients'>, id: string): Promise<string> {
   const token = generateToken();
   const hash = tokenDigest(token).toString('base64url');
   await changeLiving(store, id, (client) => ({
     ...client,
-    tokenHashes: [hash, ...(revoke ? [] : client.tokenHashes.slice(0, 1))],
+    tokenHashes: [hash, ...client.tokenHashes.slice(0, 1)],
   }));
   return token;
 }

@@ -7,20 +7,14 @@ import { jobTools } from './built-in/jobs.ts';
 import { serverIdentity } from './built-in/identity.ts';
 import { listTools } from './built-in/list-tools.ts';
 import { type Calls, createCalls } from './calls.ts';
-import {
-  addClient,
-  addToken,
-  type ClientDesk,
-  type Credential,
-  type NewClient,
-  revokeClient,
-} from './clients.ts';
+import { addClient, addToken, type ClientDesk, type NewClient, revokeClient } from './clients.ts';
 import { createPipeline } from './handle.ts';
 import { type KeyRing, openKeyRing } from './key-ring.ts';
 import { type ResolvedServer, resolveServer, type ServerOptions } from './options.ts';
 import { createRegistry } from './registry.ts';
 import type { Reply } from './reply.ts';
 import { finishRotation, rotateClient, type Rotation } from './rotation.ts';
+import type { PlacedCredential } from '../wire/credential.ts';
 import { openRuntime, type Runtime } from './runtime.ts';
 import { createScopeWatch } from './terms.ts';
 
@@ -43,14 +37,23 @@ export interface Server extends Endpoint {
   readonly calls: Calls;
   /** Calls under way; nonces that this process holds (none if a database does), and the memory they take. */
   stats(): { readonly callsInFlight: number; readonly nonces: number; readonly nonceBytes: number };
-  /** Adds a client and returns its credential, the only time that its secrets are shown. */
-  addClient(client: NewClient): Promise<Credential>;
-  /** Adds a bearer token to a client and returns it, the only time that it is shown. The one before stays good. */
+  /**
+   * Adds a client and returns its credential, the only time that its secrets are shown.
+   *
+   * @throws TypeError for a wrong id; RangeError for a weak key, wrong terms or an id that is taken
+   */
+  addClient(client: NewClient): Promise<PlacedCredential>;
+  /** Adds a bearer token to a client and returns it, the only time that it is shown. The one before stays good. @throws RangeError */
   addToken(clientId: string): Promise<string>;
-  /** Gives a client new keys and returns its new credential; those before stay good until `finishRotation`. */
-  rotateClient(clientId: string, rotation: Rotation): Promise<Credential>;
+  /**
+   * Gives a client new keys and returns its new credential; those before stay good until `finishRotation`.
+   *
+   * @throws RangeError for a weak key, an unknown or revoked client, or one in the middle of a rotation
+   */
+  rotateClient(clientId: string, rotation: Rotation): Promise<PlacedCredential>;
+  /** Drops the keys before the current ones. @throws RangeError for an unknown client */
   finishRotation(clientId: string): Promise<void>;
-  /** Refuses a client from now on, for good. */
+  /** Refuses a client from now on, for good. @throws RangeError for an unknown client */
   revokeClient(clientId: string): Promise<void>;
   /** Lets calls and jobs end, gives the rest back to the queue, and closes the store. */
   close(): Promise<void>;
@@ -82,7 +85,7 @@ async function assemble(runtime: Runtime, options: ResolvedServer): Promise<Serv
   const running = new Set<() => void>();
   const builtIn = [
     serverIdentity(serverId, audit?.key ?? null),
-    ...jobTools(store, dispatcher, log, now),
+    ...jobTools(store, dispatcher, log, now, (id) => keyRing.find(id)),
     explainCall({ ...options, store, find: (name) => registry.get(name) }),
   ];
   const registry = createRegistry([...tools, ...builtIn, listTools([...tools, ...builtIn])]);
@@ -148,8 +151,9 @@ function clientVerbs(desk: ClientDesk, keyRing: KeyRing): Pick<Server, ClientVer
     try {
       return await change;
     } finally {
-      // Also a client that was refused because it is there is known from here on.
-      await keyRing.refresh();
+      // Also a client that was refused because it is there is known from here on. A store that fails only now must
+      // not lose a credential, which is shown once: the key ring goes on trying by itself.
+      await keyRing.refresh().catch(() => {});
     }
   }
   return {

@@ -19,6 +19,7 @@ import type { Authorized } from './authorize.ts';
 import type { Call } from './call.ts';
 import { accepted, completed, failed, refused } from './outcome.ts';
 import { isBuiltIn } from './registry.ts';
+import { endOfWork } from './refusal.ts';
 import { countJob, daySpent, maxOpenJobsOf } from './terms.ts';
 
 export interface DispatchContext {
@@ -53,14 +54,8 @@ export async function dispatch(
 ): Promise<Outcome> {
   const args = await parseArgs(tool, call.args);
   if (isBuiltIn(tool)) {
-    const caller = {
-      clientId: call.clientId,
-      client: call.client,
-      generation: call.generation,
-      fingerprint: call.generation.fingerprint,
-      signal: context.draining,
-    };
-    return tool.answer(args, caller);
+    const { client, generation } = call;
+    return tool.answer(args, { client, generation, signal: context.draining });
   }
   refuseUnanswered(tool, call);
   if (tool.job !== null) return acceptJob(call, tool, tool.job, context);
@@ -97,7 +92,7 @@ async function acceptJob(
   const { store, dispatcher } = context;
   const nowMs = context.now();
   const maxOpenJobs = maxOpenJobsOf(call.client, context.maxOpenJobs);
-  const id = newJobId(call.clientId, nowMs);
+  const id = newJobId(call.client.id, nowMs);
   const request = newRequest(call, nowMs, nowMs + deadlineMs);
   const job: NewJob = {
     id,
@@ -115,7 +110,7 @@ async function acceptJob(
   const creation = await countJob(call.client, store.counters, nowMs, () => store.jobs.create(job));
   if (creation === null) {
     // A retry that came at the same moment finds the job for which the last of the day was taken.
-    const known = await store.requests.find(call.clientId, call.requestId);
+    const known = await store.requests.find(call.client.id, call.requestId);
     if (known === null) throw daySpent(call.client, nowMs);
     return outcomeOf(known, request.digest, nowMs);
   }
@@ -133,7 +128,7 @@ const NOTHING_DONE: ReadonlySet<Code> = new Set(['busy', 'rate_limited'] as cons
 /** A direct tool whose second run would do harm: its outcome is recorded and given to every retry (§5). */
 async function runOnce(tool: Tool, args: unknown, call: Call, context: DispatchContext): Promise<Outcome> {
   const { requests } = context.store;
-  const { clientId, requestId } = call;
+  const { client, requestId } = call;
   const nowMs = context.now();
   const deadlineMs = nowMs + context.directTimeoutMs + SERVER_LIMITS.outcomeGraceMs;
   const request = newRequest(call, nowMs, deadlineMs);
@@ -142,18 +137,18 @@ async function runOnce(tool: Tool, args: unknown, call: Call, context: DispatchC
   const settled = await runDirect(tool, args, call, context, {});
   if (!settled.ok && NOTHING_DONE.has(settled.error.code)) {
     // The tool itself asks to come back later: the retry must find the way free.
-    await requests.release(clientId, requestId);
+    await requests.release(client.id, requestId);
     throw settled.error;
   }
   const outcome = recordable(settled, context);
-  await requests.finish(clientId, requestId, outcome);
+  await requests.finish(client.id, requestId, outcome);
   return outcome;
 }
 
 function newRequest(call: Call, nowMs: number, deadlineMs: number): NewRequest {
   const expiresMs = nowMs + SERVER_LIMITS.requestRetentionMs;
-  const { clientId, requestId } = call;
-  return { clientId, requestId, digest: digestOf(call), deadlineMs, expiresMs };
+  const { client, requestId } = call;
+  return { clientId: client.id, requestId, digest: digestOf(call), deadlineMs, expiresMs };
 }
 
 /** Runs a direct tool for at most its time; a tool that does not heed its signal is not waited for. */
@@ -174,7 +169,7 @@ function runDirect(
     answers: call.answers,
     ask: refuseToAsk,
     log: context.log,
-    clientId: call.clientId,
+    clientId: call.client.id,
     requestId: call.requestId,
   });
   return settled instanceof Promise ? limit(settled, controller, context, watch.signal) : settled;
@@ -221,7 +216,7 @@ function tooLate(directTimeoutMs: number): ProtocolError {
 function outcomeOfRun(settled: Settled): Outcome {
   if (settled.ok) return completed(settled.result);
   if (settled.error.code === 'job_failed') return failed(settled.error.text);
-  throw settled.error;
+  throw NOTHING_DONE.has(settled.error.code) ? settled.error : endOfWork(settled.error);
 }
 
 /** The same, for the record: what a retry is given whatever it was. */

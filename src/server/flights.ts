@@ -17,3 +17,11 @@ export function refuseWhenBusy({ flights, maxCallsInFlight, draining }: FlightLi
   if (draining.aborted) throw busy('the server is shutting down', 1_000);
   if (flights.open > maxCallsInFlight) throw busy('too many calls at once', 1_000);
 }
+
+/**
+ * Are there so many that even those who are refused must not wait, for an audit that hangs? Then the memory would
+ * fill with them.
+ */
+export function isFlood({ flights, maxCallsInFlight }: FlightLimits): boolean {
+  return flights.open > 2 * maxCallsInFlight;
+}

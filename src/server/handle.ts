@@ -6,10 +6,11 @@ import { type AdmitContext, admit } from './admit.ts';
 import { recordReply, refuseUnaudited, unaudited } from './audit-calls.ts';
 import { authorize, type Policy } from './authorize.ts';
 import { type DispatchContext, dispatch } from './dispatch.ts';
-import { type FlightLimits, refuseWhenBusy } from './flights.ts';
+import { type FlightLimits, isFlood, refuseWhenBusy } from './flights.ts';
 import type { KeyRing } from './key-ring.ts';
 import { knownError } from './known-error.ts';
 import { refused } from './outcome.ts';
+import { isRefusal } from './refusal.ts';
 import { type Addressee, type Reply, reply, type Signed, STRANGER } from './reply.ts';
 import { type Verified, verify } from './verify.ts';
 
@@ -25,6 +26,8 @@ interface Peer {
   to: Addressee;
   /** `null` before the MAC holds. */
   verified: Verified | null;
+  /** Was the call refused before anything of it was done? */
+  isRefused: boolean;
 }
 
 export interface Pipeline {
@@ -39,12 +42,15 @@ export function createPipeline(context: HandleContext): Pipeline {
   const { keyRing, messageLimits, flights, log, audit } = context;
 
   async function handle(bytes: Uint8Array): Promise<Reply> {
-    const peer: Peer = { to: STRANGER, verified: null };
+    const peer: Peer = { to: STRANGER, verified: null, isRefused: false };
     flights.open++;
+    // Nothing is waited for before `refuseWhenBusy`: such a call has done nothing.
+    const isUnrecorded = audit === null || isFlood(context);
     try {
       const signed = await answerTo(bytes, peer);
-      const { to, verified } = peer;
-      if (audit === null || verified === null) return signed.reply;
+      const { to, verified, isRefused } = peer;
+      if (isUnrecorded || verified === null) return signed.reply;
+      if (isRefused && !audit.admitsRefusal(verified.client.id)) return signed.reply;
       try {
         // The last step: a reply leaves when it is in the audit, and no earlier.
         await recordReply(audit, verified, signed);
@@ -72,6 +78,7 @@ export function createPipeline(context: HandleContext): Pipeline {
       return answer(outcome, peer.to);
     } catch (error) {
       if (error instanceof EnvelopeError) peer.to = { ...peer.to, requestId: error.requestId };
+      peer.isRefused = isRefusal(error);
       return refuse(error, peer.to);
     }
   }

@@ -1,5 +1,6 @@
 export type { Policy } from './authorize.ts';
-export type { Credential, NewClient } from './clients.ts';
+export type { NewClient } from './clients.ts';
+export type { PlacedCredential as Credential } from '../wire/credential.ts';
 export type { Rotation } from './rotation.ts';
 export { createServer, type Endpoint, type Server } from './create-server.ts';
 export { createWorker, type Worker } from './create-worker.ts';

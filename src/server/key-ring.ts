@@ -32,6 +32,8 @@ export interface Client {
 export interface TokenHolder {
   readonly client: Client;
   readonly keyId: string;
+  /** As the records have it. */
+  readonly tokenHash: string;
 }
 
 export interface KeyRing {
@@ -39,6 +41,8 @@ export interface KeyRing {
   find(clientId: string): Client | null;
   /** Any text may be asked for. */
   findByToken(token: string): TokenHolder | null;
+  /** Is a token good still that was found before? */
+  isGood(tokenHash: string): boolean;
   /** Reads the clients again if they changed. */
   refresh(): Promise<void>;
   stop(): void;
@@ -48,6 +52,8 @@ export interface KeyRing {
 export function tokenDigest(token: string): Buffer {
   return hash('sha256', token, 'buffer');
 }
+
+const REFUSED = 'the keys of a client cannot be used: it is refused';
 
 interface TokenOwner {
   readonly holder: TokenHolder | null;
@@ -70,6 +76,8 @@ export async function openKeyRing(
   /** By digest in base64url, as the records have it. */
   let tokens = new Map<string, TokenOwner>();
   let version = Number.NaN;
+  const records = createLister(store, log);
+  const readied = createReadier(sealer, log);
 
   let reading: Promise<void> = Promise.resolve();
 
@@ -84,12 +92,10 @@ export async function openKeyRing(
     if (newest === version) return;
     const found: typeof clients = new Map();
     const foundTokens: typeof tokens = new Map();
-    for (const record of await store.clients.list()) {
-      const client = usable(record, sealer, log);
-      if (client === null) continue;
+    for (const { record, client } of readied(await records())) {
       found.set(client.id, client);
       for (const text of record.tokenHashes) {
-        const holder = { client, keyId: text.slice(0, 16) };
+        const holder = { client, keyId: text.slice(0, 16), tokenHash: text };
         foundTokens.set(text, { holder, digest: Buffer.from(text, 'base64url') });
       }
     }
@@ -130,6 +136,7 @@ export async function openKeyRing(
       const owner = tokens.get(digest.toString('base64url')) ?? nobodysToken;
       return timingSafeEqual(digest, owner.digest) ? owner.holder : null;
     },
+    isGood: (tokenHash) => tokens.has(tokenHash),
     refresh,
     stop() {
       stopped = true;
@@ -138,7 +145,37 @@ export async function openKeyRing(
   };
 }
 
-/** `null` for a record that was tampered with: nothing is believed of it, and the others are served. */
+/** Lists the records; each that is damaged is told of once, however often the others change. */
+function createLister({ clients }: Pick<RecordStore, 'clients'>, log: Logger) {
+  let damaged: ReadonlySet<string> = new Set();
+  return async (): Promise<readonly ClientRecord[]> => {
+    const found = new Set<string>();
+    const records = await clients.list((id, error) => {
+      found.add(id);
+      if (!damaged.has(id)) log.error({ client_id: id, err: error }, REFUSED);
+    });
+    damaged = found;
+    return records;
+  };
+}
+
+/** Makes clients ready for use. What a record of before gave is taken again: an Ed25519 key costs up to a millisecond. */
+function createReadier(sealer: Sealer, log: Logger) {
+  let known = new Map<string, Client | null>();
+  return (records: readonly ClientRecord[]) => {
+    const before = known;
+    known = new Map();
+    return records.flatMap((record) => {
+      const text = JSON.stringify(record);
+      const same = before.get(text);
+      const client = same === undefined ? usable(record, sealer, log) : same;
+      known.set(text, client);
+      return client === null ? [] : [{ record, client }];
+    });
+  };
+}
+
+/** `null` for keys that were tampered with: nothing is believed of it, and the others are served. */
 function usable(record: ClientRecord, sealer: Sealer, log: Logger): Client | null {
   const { id, algorithm, terms, revokedMs } = record;
   try {
@@ -160,7 +197,7 @@ function usable(record: ClientRecord, sealer: Sealer, log: Logger): Client | nul
     const requestKeys = [first, ...others].map(({ request }) => verifyingKey(request));
     return { id, algorithm, requestKeys, generations: [use(first), ...others.map(use)], terms, revokedMs };
   } catch (error) {
-    log.error({ client_id: id, err: error }, 'the keys of a client cannot be used: it is refused');
+    log.error({ client_id: id, err: error }, REFUSED);
     return null;
   }
 }

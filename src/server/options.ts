@@ -32,6 +32,7 @@ interface SharedOptions {
   readonly messageLimits?: Partial<MessageLimits>;
   /** Jobs at once in this process. */
   readonly concurrency?: number;
+  /** A worker that is silent for so long, in milliseconds, is taken for dead, and its jobs run again. */
   readonly leaseMs?: number;
   /** Time for calls and jobs to end at `close`, in milliseconds. */
   readonly drainMs?: number;
@@ -45,9 +46,11 @@ export interface ServerOptions extends SharedOptions {
   readonly store?: string;
   /** `false`: this process accepts jobs and leaves them to others; not with `sqlite:`. Default `true`. */
   readonly worker?: boolean;
-  /** Decides who may call what, and how often. Default: every known client may call every tool. */
+  /** Decides who may call what, and how often, beside what the clients' terms say. Default: nothing beside them. */
   readonly policy?: Policy;
+  /** How far `ts_ms` of a message may be from the server's clock. */
   readonly window?: Partial<TimeWindow>;
+  /** Calls in the pipeline at once; further ones are refused with `busy`. */
   readonly maxCallsInFlight?: number;
   /** Nonces that are live at once; `sqlite:` keeps them in memory. */
   readonly maxNonces?: number;

@@ -4,12 +4,9 @@ import type { Client, Generation } from './key-ring.ts';
 
 /** Who calls, as far as a built-in tool needs to know. */
 export interface Caller {
-  readonly clientId: string;
   readonly client: Client;
   /** Whose keys its message was signed with. */
   readonly generation: Generation;
-  /** First 32 hex digits that identify the response key (docs/protocol.md §3). */
-  readonly fingerprint: string;
   /** Aborts when the server shuts down: held replies are let go. */
   readonly signal: AbortSignal;
 }

@@ -1,14 +1,9 @@
 import type { ClientRecord, RecordStore } from '../store/index.ts';
+import type { IssuedKeys } from '../wire/algorithms.ts';
+import type { PartnerCredential, PlacedCredential } from '../wire/credential.ts';
 import type { AlgorithmName } from '../wire/index.ts';
-import { checkKeys, type Issued, issueFor, issueKeys, type KeyChoice, sealKeys } from './client-keys.ts';
-import {
-  changeClient,
-  changeLiving,
-  type ClientDesk,
-  type Credential,
-  credentialHead,
-  type PartnerCredential,
-} from './clients.ts';
+import { checkKeys, issueFor, issueKeys, type KeyChoice, sealKeys } from './client-keys.ts';
+import { changeClient, changeLiving, type ClientDesk, credentialHead } from './clients.ts';
 
 /** The new keys of a client that has some. */
 export interface Rotation extends Pick<KeyChoice, 'keys' | 'allowWeakKey'> {
@@ -23,7 +18,11 @@ export interface Rotation extends Pick<KeyChoice, 'keys' | 'allowWeakKey'> {
  * @returns the new credential: the only time that the secrets are shown
  * @throws RangeError for a weak key, an unknown or revoked client, or one that is in the middle of a rotation
  */
-export async function rotateClient(desk: ClientDesk, id: string, rotation: Rotation): Promise<Credential> {
+export async function rotateClient(
+  desk: ClientDesk,
+  id: string,
+  rotation: Rotation,
+): Promise<PlacedCredential> {
   const choice = { ...rotation, algorithm: await algorithmOf(desk, id) };
   checkKeys(choice);
   const issued = issueKeys(choice);
@@ -60,7 +59,7 @@ async function algorithmOf({ store }: ClientDesk, id: string): Promise<Algorithm
   return client.algorithm;
 }
 
-function rotate({ store, sealer }: ClientDesk, id: string, { server }: Issued): Promise<ClientRecord> {
+function rotate({ store, sealer }: ClientDesk, id: string, { server }: IssuedKeys): Promise<ClientRecord> {
   return changeLiving(store, id, (client) => {
     if (client.keys.length > 1) {
       throw new RangeError(

@@ -1,7 +1,7 @@
 import { ProtocolError } from '../errors/index.ts';
 import { TERMS_LIMITS } from '../limits.ts';
 import type { ClientTerms, Creation, RecordStore } from '../store/index.ts';
-import type { Logger } from '../tools/index.ts';
+import { type Logger, matcherOf } from '../tools/index.ts';
 import { BUILT_IN_NAMES } from './built-in/names.ts';
 import type { Client } from './key-ring.ts';
 
@@ -43,26 +43,6 @@ function createScope(patterns: readonly string[]): Scope {
 /** May the client call a tool of this name, whether there is one or not? */
 export function mayCall(client: Pick<Client, 'terms'>, tool: string): boolean {
   return scopeOf(client).includes(tool);
-}
-
-/**
- * Tells whether names fit a pattern, where `*` stands for any run of characters, an empty one too. Each piece between
- * two stars is taken where it first occurs: what comes later could only leave less room, so nothing is tried twice.
- */
-export function matcherOf(pattern: string): (name: string) => boolean {
-  const [head = '', ...pieces] = pattern.split('*');
-  const tail = pieces.pop();
-  if (tail === undefined) return (name) => name === pattern;
-  return (name) => {
-    if (!name.startsWith(head)) return false;
-    let from = head.length;
-    for (const piece of pieces) {
-      const found = name.indexOf(piece, from);
-      if (found === -1) return false;
-      from = found + piece.length;
-    }
-    return name.length - tail.length >= from && name.endsWith(tail);
-  };
 }
 
 const PATTERN = /^[A-Za-z0-9_./*-]+$/;
@@ -128,7 +108,7 @@ export function createScopeWatch(tools: Iterable<string>, log: Logger): (clients
 /** Counts of a client, shared by all replicas. */
 type Counters = Pick<RecordStore, 'counters'>['counters'];
 
-const MINUTE_MS = 60_000;
+export const MINUTE_MS = 60_000;
 /** In UTC, as all windows. */
 const DAY_MS = 86_400_000;
 

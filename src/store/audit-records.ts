@@ -8,8 +8,8 @@ export interface AuditRecords {
    * @throws StoreError
    */
   append(chain: string, fromSeq: number, lines: string): Promise<void>;
-  /** Ids of all chains, in their order. */
-  chains(): Promise<readonly string[]>;
+  /** Ids of all chains, in their order; with `newest` only so many of the last. */
+  chains(newest?: number): Promise<readonly string[]>;
   /**
    * The lines of a chain in their order from `fromSeq` on, in pieces of whole lines, each line with its line feed.
    * What a process that died had begun to write is left out.

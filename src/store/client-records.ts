@@ -1,5 +1,8 @@
+import { StoreError } from '../errors/index.ts';
 import type { KeyTexts } from '../wire/algorithms.ts';
 import type { AlgorithmName } from '../wire/envelope.ts';
+import { isObject } from '../wire/json.ts';
+import { isAlgorithmName } from '../wire/signature-form.ts';
 
 /** What a client may do, and until when. */
 export interface ClientTerms {
@@ -41,17 +44,21 @@ export interface ClientRecord {
   readonly revision: number;
 }
 
+/** Is told which client's record cannot be read, and why; nothing of the record is in the error. */
+export type OnDamaged = (id: string, error: unknown) => void;
+
 export interface ClientRecords {
   /** `false`: a client of this id exists and was left as it is. */
   add(client: ClientRecord): Promise<boolean>;
+  /** @throws StoreError also when the record is damaged */
   get(id: string): Promise<ClientRecord | null>;
   /**
    * Puts the record in the place of the one of the same revision, under the next revision. `false`: there is no such
    * client, or it has changed since; nothing was written.
    */
   update(client: ClientRecord): Promise<boolean>;
-  /** In the order of their ids. */
-  list(): Promise<readonly ClientRecord[]>;
+  /** In the order of their ids. A record that is damaged is left out: the others are not to suffer from it. */
+  list(onDamaged?: OnDamaged): Promise<readonly ClientRecord[]>;
   /** Another value than before: clients may have changed since, here or in another process. */
   version(): Promise<number>;
   /** Tells which master key seals the secrets; `null` until the first one has. */
@@ -93,20 +100,70 @@ export function toColumns(client: ClientRecord): ClientColumns {
   };
 }
 
-/** @param row the columns above, as a driver gives them */
+/** @param row the columns above, as a driver gives them. @throws StoreError for a row that is damaged */
 export function fromColumns(row: Readonly<Record<string, unknown>>): ClientRecord {
-  const texts = (name: string) => JSON.parse(String(row[name])) as string[];
-  const responses = texts('response_keys');
-  const pairs = texts('request_keys').map((request, n) => ({ request, response: responses[n] ?? '' }));
+  const id = String(row['id']);
+  const { algorithm } = row;
+  const requests = parsed(row['request_keys']);
+  const responses = parsed(row['response_keys']);
+  const tokenHashes = parsed(row['token_hashes']);
+  const terms = parsed(row['terms']);
+  if (!isAlgorithmName(algorithm)) throw damaged(id, 'algorithm');
+  if (!isTexts(requests)) throw damaged(id, 'request_keys');
+  if (!isTexts(responses) || responses.length !== requests.length) throw damaged(id, 'response_keys');
+  if (!isTexts(tokenHashes)) throw damaged(id, 'token_hashes');
+  if (!areTerms(terms)) throw damaged(id, 'terms');
+  const [current, ...previous] = requests.map((request, n) => ({ request, response: responses[n] ?? '' }));
+  if (current === undefined) throw damaged(id, 'request_keys');
   return {
-    id: String(row['id']),
-    // All of these were written above.
-    algorithm: row['algorithm'] as AlgorithmName,
-    keys: pairs as unknown as ClientRecord['keys'],
-    tokenHashes: texts('token_hashes'),
-    terms: { ...OPEN_TERMS, ...(JSON.parse(String(row['terms'])) as Partial<ClientTerms>) },
+    id,
+    algorithm,
+    keys: [current, ...previous],
+    tokenHashes,
+    terms: { ...OPEN_TERMS, ...terms },
     revokedMs: row['revoked_ms'] === null ? null : Number(row['revoked_ms']),
     createdMs: Number(row['created_ms']),
     revision: Number(row['revision']),
   };
+}
+
+/** The records of all rows that can be read; of the others `onDamaged` is told. */
+export function listFrom(
+  rows: readonly Readonly<Record<string, unknown>>[],
+  onDamaged: OnDamaged = () => {},
+): readonly ClientRecord[] {
+  return rows.flatMap((row) => {
+    try {
+      return [fromColumns(row)];
+    } catch (error) {
+      onDamaged(String(row['id']), error);
+      return [];
+    }
+  });
+}
+
+function damaged(id: string, column: keyof ClientColumns): StoreError {
+  return new StoreError(`the record of client ${id} is damaged: ${column}`);
+}
+
+/** `undefined` for what is no JSON. */
+function parsed(text: unknown): unknown {
+  try {
+    return JSON.parse(String(text));
+  } catch {
+    return undefined;
+  }
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((text) => typeof text === 'string');
+}
+
+/** What is left out was not said when they were written, and holds as if nothing were said. */
+function areTerms(value: unknown): value is Partial<ClientTerms> {
+  if (!isObject(value)) return false;
+  const { scopes = [], note = '', callsPerMinute, maxOpenJobs, jobsPerDay, expiresMs } = value;
+  const numbers = [callsPerMinute, maxOpenJobs, jobsPerDay, expiresMs];
+  const areNumbers = numbers.every((number = null) => number === null || typeof number === 'number');
+  return isTexts(scopes) && typeof note === 'string' && areNumbers;
 }

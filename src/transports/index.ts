@@ -1,13 +1,16 @@
-export { type Policy, type Reply, type ServerOptions, type WorkerOptions } from '../server/index.ts';
 export {
   createServer,
   createWorker,
   type Credential,
   type Endpoint,
   type NewClient,
+  type Policy,
+  type Reply,
   type Rotation,
   type Server,
+  type ServerOptions,
   type Worker,
+  type WorkerOptions,
 } from '../server/index.ts';
 export { createFetchHandler } from './fetch-handler.ts';
 export { inProcess } from './in-process.ts';

@@ -16,6 +16,7 @@ import type { Route } from './route.ts';
 import { type SafeHeaders, safeHeaders } from './safe-headers.ts';
 import type { TlsPair, TlsServer } from './tls.ts';
 
+/** Where and how `listen` serves; the limits have the defaults of `src/limits.ts`. */
 export interface ListenOptions {
   /** Default `127.0.0.1`: reachable from this machine only. */
   readonly host?: string;
@@ -40,6 +41,7 @@ export interface ListenOptions {
   readonly keepAliveTimeoutMs?: number;
 }
 
+/** A server that listens. */
 export interface Listener {
   readonly host: string;
   readonly port: number;

@@ -12,6 +12,7 @@ export interface Route {
   readonly close?: () => void;
 }
 
+/** What a route is shown of a request. */
 export interface RouteRequest {
   readonly method: string;
   /** The value of a header, by its name in lower case; values of one that came twice are joined by a comma. */

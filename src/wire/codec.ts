@@ -17,6 +17,8 @@ export interface Codec {
   /** Canonical text without `signature`; `count` grows by all members, the signature's included. */
   requestText(message: Unsigned<RequestMessage>, count: MemberCount): string;
   responseText(message: Unsigned<ResponseMessage>, count: MemberCount): string;
+  /** The canonical text of `args`, cut out of what `requestText` gave. */
+  argsText(signedText: string): string;
 }
 
 const CODECS: ReadonlyMap<unknown, Codec> = new Map([[mcp01.v, mcp01]]);

@@ -100,6 +100,11 @@ function requestText(m: Unsigned<RequestMessage>, count: MemberCount): string {
   return `${args},"client_id":"${m.client_id}","nonce":${JSON.stringify(m.nonce)},"request_id":${JSON.stringify(m.request_id)},"server_id":"${m.server_id}","tool":"${m.tool}","ts_ms":${m.ts_ms},"v":"${V}"}`;
 }
 
+/** `args` stands first, and in a text no quote is left unescaped that could pass for the end of it. */
+function argsText(signedText: string): string {
+  return signedText.slice('{"args":'.length, signedText.lastIndexOf(',"client_id":"'));
+}
+
 function responseText(m: Unsigned<ResponseMessage>, count: MemberCount): string {
   count.members += 8;
   const error = canonicalize(m.error);
@@ -112,4 +117,12 @@ function isRequestId(value: unknown): value is string {
 }
 
 /** Version mcp/0.1, frozen at these members (docs/protocol.md §10). */
-export const mcp01: Codec = { v: V, isRequestId, checkRequest, checkResponse, requestText, responseText };
+export const mcp01: Codec = {
+  v: V,
+  isRequestId,
+  checkRequest,
+  checkResponse,
+  requestText,
+  responseText,
+  argsText,
+};

@@ -34,11 +34,6 @@ export function randomKeyBytes(): Uint8Array<ArrayBuffer> {
   return crypto.getRandomValues(new Uint8Array(KEY_BYTES));
 }
 
-/** Is this a bearer token, complete and without typing errors? Whether a server knows it is another question. */
-export function isToken(text: string): boolean {
-  return text.startsWith(KINDS.token.prefix) && mistakeIn(text, 'token') === null;
-}
-
 /** @param bytes 32 of them */
 export function keyText(kind: KeyKind, bytes: Uint8Array): string {
   const body = toBase64url(bytes);

@@ -26,13 +26,6 @@ export function holds(signedText: string, signature: string, key: KeyObject): bo
   return timingSafeEqual(given, computed);
 }
 
-/** Does the signature hold under one of the keys? Every key is tried, so the time tells not which one fitted. */
-export function verify(signedText: string, signature: string, keys: readonly KeyObject[]): boolean {
-  let any = false;
-  for (const key of keys) any = holds(signedText, signature, key) || any;
-  return any;
-}
-
 /** How a server shows which response key it holds without showing the key (§3): 32 hex digits. */
 export function fingerprint(responseKey: KeyObject): string {
   return sign('mcp fingerprint', responseKey).slice(0, 32);

@@ -6,10 +6,12 @@ import { type AuditKeys, auditKeys } from '../../src/audit/keys.ts';
 import {
   type CallRecord,
   digestOf,
+  type EventRecord,
   type JobStateRecord,
   type Link,
   type ParsedRecord,
   parseLine,
+  type RefusalsRecord,
 } from '../../src/audit/record.ts';
 import { type Verdict, type VerifyOptions, verifyBundle } from '../../src/audit/verify.ts';
 import type { Finding } from '../../src/audit/finding.ts';
@@ -19,7 +21,7 @@ export const SERVER_ID = 'acme';
 export const START_MS = 1_795_219_200_000;
 
 /** What is done with a chain. */
-export type Step = CallRecord | JobStateRecord | 'head' | 'close';
+export type Step = EventRecord | 'head' | 'close';
 
 export const CALL: CallRecord = {
   type: 'call',
@@ -73,7 +75,14 @@ export const anyJob: fc.Arbitrary<JobStateRecord> = fc.oneof(
   fc.record({ ...jobMembers, attempt: fc.integer({ min: 1, max: 100 }) }),
 );
 
-const anyStep: fc.Arbitrary<Step> = fc.oneof(anyCall, anyJob, fc.constant('head' as const));
+const anyRefusals: fc.Arbitrary<RefusalsRecord> = fc.record({
+  type: fc.constant('refusals' as const),
+  client: id,
+  count: fc.integer({ min: 1 }),
+  fromMs: fc.nat(),
+});
+
+const anyStep: fc.Arbitrary<Step> = fc.oneof(anyCall, anyJob, anyRefusals, fc.constant('head' as const));
 const steps = fc.array(anyStep, { maxLength: 8 });
 
 export const anySteps: fc.Arbitrary<Step[]> = fc

@@ -4,18 +4,19 @@ import { auditKeyOf, auditKeys } from '../../src/audit/keys.ts';
 import { holds } from '../../src/wire/ed25519.ts';
 import { keyText } from '../../src/wire/secret.ts';
 
-const MASTER = Buffer.alloc(32, 3);
+const BYTES = Buffer.alloc(32, 3);
+const MASTER = createSecretKey(BYTES);
 
 describe('the audit key', () => {
   test('is the same for all who have the master key, and another for another', () => {
-    const { publicText } = auditKeys(createSecretKey(MASTER));
+    const { publicText } = auditKeys(MASTER);
     expect(publicText).toMatch(/^wbp_[A-Za-z0-9_-]{43}[0-9a-f]{8}$/);
-    expect(auditKeys(MASTER).publicText).toBe(publicText);
-    expect(auditKeys(Buffer.alloc(32, 4)).publicText).not.toBe(publicText);
+    expect(auditKeys(createSecretKey(BYTES)).publicText).toBe(publicText);
+    expect(auditKeys(createSecretKey(Buffer.alloc(32, 4))).publicText).not.toBe(publicText);
   });
 
   test('has HMAC-SHA256(master key, "waybill audit key") as its seed', () => {
-    const seed = createHmac('sha256', MASTER).update('waybill audit key').digest();
+    const seed = createHmac('sha256', BYTES).update('waybill audit key').digest();
     const { privateKey } = auditKeys(MASTER);
     expect(privateKey.export({ format: 'jwk' })).toMatchObject({
       crv: 'Ed25519',

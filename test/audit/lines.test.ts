@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { eachLine, type Rest } from '../../src/audit/lines.ts';
-import { AUDIT_LIMITS } from '../../src/limits.ts';
+import { AUDIT_LIMITS } from '../../src/audit/limits.ts';
 import { pieces } from './bundles.ts';
 
 async function read(text: string, pieceBytes: number): Promise<{ lines: string[]; rest: Rest }> {

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type AuditLog, openAudit } from '../../src/audit/index.ts';
 import type { CallRecord, JobStateRecord } from '../../src/audit/record.ts';
 import { SetupError, StoreError } from '../../src/errors/index.ts';
-import { AUDIT_LIMITS } from '../../src/limits.ts';
+import { AUDIT_LIMITS } from '../../src/audit/limits.ts';
 import type { AuditRecords } from '../../src/store/audit-records.ts';
 import { openStore } from '../store/open.ts';
 import { type AuditLine, expectVerified, readAll, TEST_KEYS } from '../support/audit.ts';
@@ -43,13 +43,13 @@ function flaky(records: AuditRecords): Flaky {
   return self;
 }
 
-async function open(records: AuditRecords): Promise<AuditLog> {
+async function open(records: AuditRecords, now = Date.now): Promise<AuditLog> {
   const audit = await openAudit({
     records,
     serverId: 'srv-1',
     keys: TEST_KEYS,
     log: createTestLog(),
-    now: Date.now,
+    now,
   });
   onTestFinished(() => audit.close().catch(() => {}));
   return audit;
@@ -165,6 +165,19 @@ describe('the audit of one process', () => {
     await pass(AUDIT_LIMITS.headMs);
     expect(await heads()).toBe(3);
     await expectVerified(records, TEST_KEYS.publicText);
+  });
+
+  test('a head comes with the first record after the clock has leapt, as when the machine slept', async () => {
+    let clockMs = Date.now();
+    const records = openStore().audit;
+    const audit = await open(records, () => clockMs);
+    await audit.add(call('call-1'));
+    for (const leapMs of [3_600_000, -7_200_000]) {
+      clockMs += leapMs;
+      await audit.add(call('call-2'));
+    }
+    const [lines = []] = await readAll(records);
+    expect(typesOf(lines)).toEqual(['open', 'call', 'call', 'head', 'call', 'head']);
   });
 
   test('what is recorded after its end is refused', async () => {

@@ -7,13 +7,14 @@ import { auditKeys } from '../../src/audit/keys.ts';
 import { openChain } from '../../src/audit/chain.ts';
 import type { Link } from '../../src/audit/record.ts';
 import { bundleFile, verifyBundle, verifyStore } from '../../src/audit/verify.ts';
-import { AUDIT_LIMITS } from '../../src/limits.ts';
+import { AUDIT_LIMITS } from '../../src/audit/limits.ts';
 import { tempFolder } from '../support/temp.ts';
 import {
   anySteps,
   bundleOf,
   CALL,
   type Chains,
+  doStep,
   findingIn,
   KEYS,
   lastsOf,
@@ -23,6 +24,7 @@ import {
   SERVER_ID,
   sourceOf,
   START_MS,
+  type Step,
   textOf,
   verifyText,
 } from './bundles.ts';
@@ -371,6 +373,49 @@ describe('chains', () => {
       }),
       { numRuns: 300 },
     );
+  });
+});
+
+describe('records that no head follows', () => {
+  const LONG_MS = AUDIT_LIMITS.maxUnsignedMs + 1;
+
+  /** One chain, whose steps come so many milliseconds apart. */
+  function apart(stepMs: number, steps: readonly Step[]): Chains {
+    let ms = START_MS - stepMs;
+    const now = () => (ms += stepMs);
+    const chain = openChain({ id: 'one', serverId: SERVER_ID, key: KEYS, links: [], now });
+    for (const step of steps) doStep(chain, step);
+    return new Map([['one', chain.take()?.lines ?? '']]);
+  }
+
+  test.each([
+    ['of a whole chain, which nobody needs a key for', 1_000, Array.from({ length: 200 }, () => CALL), 0],
+    [
+      'behind a head, whatever was there before',
+      1_000,
+      ['head', ...Array.from({ length: 200 }, () => CALL)],
+      2,
+    ],
+    ['that go back in time', -1_000, ['head', ...Array.from({ length: 200 }, () => CALL)], 2],
+    ['of which one stands far off', LONG_MS, [CALL, 'head', CALL], 3],
+  ] as const)(
+    'are not believed for longer than a process waits: those %s',
+    async (_what, stepMs, steps, seq) => {
+      const chains = apart(stepMs, steps);
+      const found = { problem: 'unsigned', chain: 'one', seq };
+      // Whoever exports signs the bundle, and has not looked at it.
+      expect(await findingIn(await bundleOf(chains), { key: KEYS.publicText })).toMatchObject(found);
+      expect(await verifyStore(sourceOf(chains))).toMatchObject({ ok: false, finding: found });
+    },
+  );
+
+  test('are those of a process that died, if there was no time for one; what a head follows may lie far apart', async () => {
+    for (const [stepMs, steps] of [
+      [LONG_MS, [CALL, CALL, 'head']],
+      [LONG_MS - 1, ['head', CALL]],
+      [1, [CALL, CALL, CALL]],
+    ] as const)
+      expect(await verifyText(await bundleOf(apart(stepMs, steps)))).toMatchObject({ ok: true });
   });
 });
 

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import exampleTools from '../../src/cli/example-tools.ts';
+import exampleTools from '../../src/cli/serve/example-tools.ts';
 import { createClient } from '../../src/client/index.ts';
 import { createServer, listen } from '../../src/transports/index.ts';
 import { postgresUrl } from '../support/services/shared.ts';

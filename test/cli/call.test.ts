@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createClient, parseCredential } from '../../src/client/index.ts';
 import { createServer as createWaybill, listen } from '../../src/transports/index.ts';
-import exampleTools from '../../src/cli/example-tools.ts';
+import exampleTools from '../../src/cli/serve/example-tools.ts';
 import { start, waybill } from './waybill.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));

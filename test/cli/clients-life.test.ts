@@ -1,7 +1,7 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { expiry } from '../../src/cli/terms-options.ts';
+import { expiry } from '../../src/cli/clients/terms-options.ts';
 import { tempFolder } from '../support/temp.ts';
 import { assertWrongUse, serve, snapshot, waybill } from './waybill.ts';
 

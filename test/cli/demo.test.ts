@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
-import { type Stage, STEPS } from '../../src/cli/demo-steps.ts';
+import { type Stage, STEPS } from '../../src/cli/demo/steps.ts';
 import { ClientError, createClient } from '../../src/client/index.ts';
 import { defineTool } from '../../src/tools/index.ts';
 import { createServer, inProcess } from '../../src/transports/index.ts';

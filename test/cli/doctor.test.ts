@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createClient } from '../../src/client/index.ts';
-import { credentialOf } from '../../src/cli/connect.ts';
-import exampleTools from '../../src/cli/example-tools.ts';
+import { credentialOf } from '../../src/cli/client.ts';
+import exampleTools from '../../src/cli/serve/example-tools.ts';
 import { EXITS, failureOf } from '../../src/cli/exits.ts';
 import { ProtocolError } from '../../src/errors/index.ts';
 import { changeClient } from '../../src/server/clients.ts';
@@ -30,7 +30,12 @@ interface Served {
   add(id: string, terms?: Parameters<Server['addClient']>[0]['terms']): Promise<Credential>;
 }
 
-async function serveHere(name: string, options: Options = {}, tls?: ReturnType<typeof makeCertificate>) {
+interface Place {
+  readonly tls?: ReturnType<typeof makeCertificate>;
+  readonly onMessage?: () => void;
+}
+
+async function serveHere(name: string, options: Options = {}, { tls, onMessage }: Place = {}) {
   const server = await createServer({
     tools: exampleTools,
     store: `sqlite:${join(cwd, name)}`,
@@ -39,7 +44,11 @@ async function serveHere(name: string, options: Options = {}, tls?: ReturnType<t
     log: { debug() {}, info() {}, warn() {}, error() {} },
     ...options,
   });
-  const listener = await listen(server, tls === undefined ? {} : { tls });
+  const handle: Server['handle'] = (bytes) => {
+    onMessage?.();
+    return server.handle(bytes);
+  };
+  const listener = await listen({ ...server, handle }, tls === undefined ? {} : { tls });
   ends.push(async () => Promise.all([listener.close(), server.close()]));
   const { url } = listener;
   const served: Served = {
@@ -68,11 +77,12 @@ function minuteClock(): () => number {
 
 beforeAll(async () => {
   cwd = mkdtempSync(join(tmpdir(), 'waybill-doctor-'));
+  const race = racingClock();
   const [main, counting, ahead, racing, forbids, older] = await Promise.all([
     serveHere('main'),
     serveHere('counting', { now: minuteClock(), window: { maxFutureMs: 300_000 } }),
     serveHere('ahead', { now: () => Date.now() + 3_600_000 }),
-    serveHere('racing', { now: racingClock(), window: { maxPastMs: 20_000 } }),
+    serveHere('racing', { now: race.now, window: { maxPastMs: 20_000 } }, { onMessage: race.step }),
     serveHere('forbids', { policy: refuseExplaining('forbidden') }),
     serveHere('older', { policy: refuseExplaining('unknown_tool') }),
   ]);
@@ -121,10 +131,15 @@ afterAll(async () => {
   rmSync(cwd, { recursive: true, force: true });
 });
 
-/** Each look at it finds it half a minute later: correcting one's own by it is no help. */
-function racingClock(): () => number {
+/** Each message finds it half a minute later: correcting one's own by it is no help. */
+function racingClock() {
   let aheadMs = 0;
-  return () => Date.now() + (aheadMs += 30_000);
+  return {
+    now: () => Date.now() + aheadMs,
+    step() {
+      aheadMs += 30_000;
+    },
+  };
 }
 
 function refuseExplaining(code: 'forbidden' | 'unknown_tool') {
@@ -453,8 +468,8 @@ describe('waybill doctor', () => {
 
   describe.skipIf(!hasOpenssl)('over TLS', () => {
     test('looks at the certificate: believed or not, and until when', async () => {
-      const own = await serveHere('tls', {}, makeCertificate(cwd));
-      const old = await serveHere('tls-old', {}, makeExpired(cwd));
+      const own = await serveHere('tls', {}, { tls: makeCertificate(cwd) });
+      const old = await serveHere('tls-old', {}, { tls: makeExpired(cwd) });
       await Promise.all([own.add('secure'), old.add('outdated')]);
       const [unknown, known, expired] = await Promise.all([
         doctor('secure'),

@@ -224,7 +224,7 @@ describe('wrong use is told in one line, ends with exit code 2 and changes nothi
     const verbs = [['call', 'batch_sum'], ['tools'], ['jobs', 'list'], ['jobs', 'wait', 'job_1']];
     const cases: readonly (readonly [string, RegExp])[] = [
       ['missing.json', /cannot read credential file missing\.json: there is no such file/],
-      ['folder', /credential file folder is not a regular file: name a file/],
+      ['folder', /credential file folder is a folder: name a file/],
       ['/dev/null', /credential file \/dev\/null is not a regular file/],
       ['open.json', /open\.json is open to other users \(mode 640\): run chmod 600 open\.json/],
       ['link.json', /link\.json is open to other users/],

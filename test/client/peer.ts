@@ -9,7 +9,7 @@ import { MESSAGE_LIMITS } from '../../src/limits.ts';
 import { DEFAULT_CODEC, decodeRequest, withSignature } from '../../src/wire/codec.ts';
 import type { RequestMessage, ResponseMessage } from '../../src/wire/envelope.ts';
 import { generateSecret } from '../../src/wire/secret.ts';
-import { keyOf, sign, verify } from '../../src/wire/signature.ts';
+import { holds, keyOf, sign } from '../../src/wire/signature.ts';
 
 /**
  * The other side of a client, without a server: it verifies requests and signs replies with
@@ -45,7 +45,7 @@ export function createPeer(answer: (request: RequestMessage, nth: number) => Ans
     requests,
     transport: async (bytes, { signal }) => {
       const { message, signedText } = decodeRequest(bytes, MESSAGE_LIMITS);
-      if (!verify(signedText, message.signature, [requestKey]))
+      if (!holds(signedText, message.signature, requestKey))
         throw new Error('the request is not signed right');
       requests.push(message);
       const given = await answer(message, requests.length);

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, onTestFinished } from 'vitest';
 import { z } from 'zod';
-import exampleTools from '../../src/cli/example-tools.ts';
+import exampleTools from '../../src/cli/serve/example-tools.ts';
 import { ToolError } from '../../src/errors/index.ts';
 import { defineTool } from '../../src/tools/index.ts';
 import {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import fixtureTools from '../../conformance/fixture-tools.ts';
-import exampleTools from '../../src/cli/example-tools.ts';
+import exampleTools from '../../src/cli/serve/example-tools.ts';
 import { CODES, codeOf, factsOf } from '../../src/errors/index.ts';
 
 interface Expected {

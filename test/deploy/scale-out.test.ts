@@ -3,7 +3,7 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { readSecretFile } from '../../src/cli/secret-file.ts';
+import { readSecretFile } from '../../src/cli/read-file.ts';
 import { weaknessOf } from '../../src/wire/index.ts';
 import { parseEngineUrls } from '../../src/jobs/engine-urls.ts';
 import { type Running, start, waybill } from '../cli/waybill.ts';

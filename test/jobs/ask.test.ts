@@ -1,6 +1,5 @@
-import { describe, expect, onTestFinished, test } from 'vitest';
-import { createSqliteDispatcher, openEngine } from '../../src/jobs/index.ts';
-import { parseEngineUrls } from '../../src/jobs/engine-urls.ts';
+import { describe, expect, test } from 'vitest';
+import { createSqliteDispatcher } from '../../src/jobs/index.ts';
 import { StoreError } from '../../src/errors/index.ts';
 import { MESSAGE_LIMITS, TOOL_LIMITS } from '../../src/limits.ts';
 import type { RecordStore } from '../../src/store/index.ts';
@@ -8,10 +7,9 @@ import type { Answer, Questions } from '../../src/tools/index.ts';
 import { openStore } from '../store/open.ts';
 import { runChild } from '../support/child.ts';
 import { gate } from '../support/gate.ts';
-import { createTestLog } from '../support/log.ts';
 import { postgresUrl } from '../support/services/shared.ts';
 import { tempFolder } from '../support/temp.ts';
-import { type Engine, openWorkshop, startWorkshop, tool, type Workshop } from './workshop.ts';
+import { openEngineAt, openWorkshop, startWorkshop, tool, type Workshop } from './workshop.ts';
 
 const YES: Answer = { action: 'accept', content: { sure: true } };
 const NO: Answer = { action: 'decline' };
@@ -37,7 +35,7 @@ describe.each(DEPLOYMENTS)('a job that asks, on $name', ({ tags, url }) => {
 
   test('waits for the answers and goes on with them', options, async () => {
     const work = tool('work', async (_args, { ask }) => ({ ...(await ask(about('sure', 'why'))) }));
-    const workshop = startWorkshop(await open(await url()), [work]);
+    const workshop = startWorkshop(await openEngineAt({ store: await url() }), [work]);
     const id = await workshop.submit('work');
     const { questions } = await asking(workshop, id, 'sure', 'why');
     expect(questions).toEqual(about('sure', 'why'));
@@ -53,7 +51,7 @@ describe.each(DEPLOYMENTS)('a job that asks, on $name', ({ tags, url }) => {
       const second = await ask(about('one', 'two'));
       return { given: answers, first, second };
     });
-    const workshop = startWorkshop(await open(await url()), [work]);
+    const workshop = startWorkshop(await openEngineAt({ store: await url() }), [work]);
     const id = await workshop.submit('work', { answers: { before: NO } });
     await asking(workshop, id, 'one');
     await workshop.store.jobs.answer(id, { one: YES }, Date.now());
@@ -76,7 +74,7 @@ describe.each(DEPLOYMENTS)('a job that asks, on $name', ({ tags, url }) => {
       await Promise.all([wait('one'), wait('two'), wait('three')]);
       return { order };
     });
-    const workshop = startWorkshop(await open(await url()), [work]);
+    const workshop = startWorkshop(await openEngineAt({ store: await url() }), [work]);
     const id = await workshop.submit('work');
     await workshop.until(id, ({ questions }) => Object.keys(questions).length === 3);
     for (const key of ['two', 'three', 'one']) {
@@ -97,7 +95,7 @@ describe.each(DEPLOYMENTS)('a job that asks, on $name', ({ tags, url }) => {
       });
       return {};
     });
-    const workshop = startWorkshop(await open(await url()), [work]);
+    const workshop = startWorkshop(await openEngineAt({ store: await url() }), [work]);
     const id = await workshop.submit('work');
     await asking(workshop, id, 'sure');
     expect(await workshop.store.jobs.end(id, CANCELLED, Date.now())).toBe('cancelled');
@@ -107,7 +105,7 @@ describe.each(DEPLOYMENTS)('a job that asks, on $name', ({ tags, url }) => {
 
   test('expires at its deadline while it waits', options, async () => {
     const work = tool('work', async (_args, { ask }) => ({ ...(await ask(about('sure'))) }));
-    const workshop = startWorkshop(await open(await url()), [work]);
+    const workshop = startWorkshop(await openEngineAt({ store: await url() }), [work]);
     const id = await workshop.submit('work', { deadlineMs: Date.now() + 1_000 });
     await asking(workshop, id, 'sure');
     expect(await workshop.ended(id)).toMatchObject({ state: 'expired', questions: {} });
@@ -120,12 +118,12 @@ describe.each(DEPLOYMENTS)('a job that asks, on $name', ({ tags, url }) => {
       asked.push(1);
       return { ...(await ask(about('one', 'two'))) };
     });
-    const first = startWorkshop(await open(where), [work]);
+    const first = startWorkshop(await openEngineAt({ store: where }), [work]);
     const id = await first.submit('work', { attempts: 1 });
     await asking(first, id, 'one', 'two');
     await first.store.jobs.answer(id, { one: YES }, Date.now());
     await first.stop();
-    const second = startWorkshop(await open(where), [work]);
+    const second = startWorkshop(await openEngineAt({ store: where }), [work]);
     const { answers } = await asking(second, id, 'two');
     expect(answers).toEqual({ one: YES });
     await second.store.jobs.answer(id, { two: NO }, Date.now());
@@ -143,7 +141,7 @@ describe.each(DEPLOYMENTS)('a job that asks, on $name', ({ tags, url }) => {
       });
       return {};
     });
-    const workshop = startWorkshop(await open(await url()), [work]);
+    const workshop = startWorkshop(await openEngineAt({ store: await url() }), [work]);
     const { jobs } = workshop.store;
     const id = await workshop.submit('work');
     await asking(workshop, id, 'one');
@@ -300,29 +298,3 @@ test('an ask that nobody waits for any more brings nothing down', async () => {
   await workshop.stop();
   expect(workshop.log.complaints).toEqual([]);
 });
-
-async function open(url: string): Promise<Engine> {
-  const engine = await openEngine({
-    urls: parseEngineUrls(url, undefined),
-    serverId: 'srv-1',
-    defaultServerId: 'srv-1',
-    limits: new Map(),
-    allowVolatileQueue: false,
-    now: Date.now,
-    log: createTestLog(),
-  });
-  const once = (close: () => Promise<void>) => {
-    let closing: Promise<void> | null = null;
-    return () => (closing ??= close());
-  };
-  const closeDispatcher = once(engine.dispatcher.close);
-  const closeStore = once(engine.store.close);
-  onTestFinished(async () => {
-    await closeDispatcher();
-    await closeStore();
-  });
-  return {
-    store: { ...engine.store, close: closeStore },
-    dispatcher: { ...engine.dispatcher, close: closeDispatcher },
-  };
-}

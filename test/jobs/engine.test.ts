@@ -1,21 +1,15 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ToolError } from '../../src/errors/index.ts';
-import { openEngine, startSweeper } from '../../src/jobs/index.ts';
-import { parseEngineUrls } from '../../src/jobs/engine-urls.ts';
+import { startSweeper } from '../../src/jobs/index.ts';
 import { JOB_LIMITS } from '../../src/limits.ts';
-import { createTestClock, START_MS, type TestClock } from '../support/clock.ts';
+import { createTestClock, START_MS } from '../support/clock.ts';
 import { aborted, gate } from '../support/gate.ts';
 import { createTestLog } from '../support/log.ts';
 import { startPostgres } from '../support/services/index.ts';
 import { postgresUrl, redisUrl } from '../support/services/shared.ts';
 import { tempFolder } from '../support/temp.ts';
 import { newJob } from '../store/new-records.ts';
-import { type Engine, startWorkshop, tool } from './workshop.ts';
-
-interface Urls {
-  readonly store: string;
-  readonly queue?: string;
-}
+import { openEngineAt, startWorkshop, tool } from './workshop.ts';
 
 /** Every way to deploy: what a client sees is the same. `shared`: other processes may open it beside us. */
 const DEPLOYMENTS = [
@@ -43,7 +37,7 @@ describe.each(DEPLOYMENTS)('on $name', ({ tags, shared, urls }) => {
       runs.push(n);
       return { n };
     });
-    const workshop = startWorkshop(await open(await urls()), [work]);
+    const workshop = startWorkshop(await openEngineAt(await urls()), [work]);
     const ids = await Promise.all([1, 2, 3].map((n) => workshop.submit('work', { args: { n } })));
     for (const [i, id] of ids.entries())
       expect(await workshop.ended(id)).toMatchObject({ state: 'succeeded', result: { n: i + 1 } });
@@ -57,7 +51,7 @@ describe.each(DEPLOYMENTS)('on $name', ({ tags, shared, urls }) => {
       runs++;
       throw new ToolError('not now', { retryable: true });
     });
-    const workshop = startWorkshop(await open(await urls()), [work]);
+    const workshop = startWorkshop(await openEngineAt(await urls()), [work]);
     const id = await workshop.submit('work', { attempts: 3, backoffMs: 1 });
     expect(await workshop.ended(id)).toMatchObject({ state: 'failed', error: 'job_failed: not now' });
     expect(runs).toBe(3);
@@ -70,15 +64,15 @@ describe.each(DEPLOYMENTS)('on $name', ({ tags, shared, urls }) => {
       return { too: 'late' };
     });
     const where = await urls();
-    const workshop = startWorkshop(await open(where), [work]);
-    const elsewhere = shared ? (await open(where)).store : workshop.store;
+    const workshop = startWorkshop(await openEngineAt(where), [work]);
+    const elsewhere = shared ? (await openEngineAt(where)).store : workshop.store;
     const id = await workshop.submit('work');
     await workshop.until(id, ({ state }) => state === 'running');
     const end = { state: 'cancelled', result: null, error: 'cancelled: by the client' } as const;
     expect(await elsewhere.jobs.end(id, end, Date.now())).toBe('cancelled');
     expect(await reason.opened).toMatchObject({ code: 'cancelled' });
     await workshop.stop();
-    expect((await (await open(where)).store.jobs.get(id))?.state).toBe('cancelled');
+    expect((await (await openEngineAt(where)).store.jobs.get(id))?.state).toBe('cancelled');
   });
 
   test('progress is seen while it runs, and a job past its deadline expires', options, async () => {
@@ -86,7 +80,7 @@ describe.each(DEPLOYMENTS)('on $name', ({ tags, shared, urls }) => {
       progress({ completed: 1, total: 2 });
       throw await aborted(signal);
     });
-    const workshop = startWorkshop(await open(await urls()), [work]);
+    const workshop = startWorkshop(await openEngineAt(await urls()), [work]);
     const id = await workshop.submit('work', { deadlineMs: Date.now() + 500 });
     await workshop.until(id, (job) => job.progress?.['completed'] === 1);
     expect((await workshop.ended(id)).state).toBe('expired');
@@ -98,7 +92,7 @@ describe.each(DEPLOYMENTS)('on $name', ({ tags, shared, urls }) => {
     async () => {
       const attempts: string[] = [];
       const where = await urls();
-      const first = startWorkshop(await open(where), [
+      const first = startWorkshop(await openEngineAt(where), [
         tool('work', async (_args, { signal }) => {
           attempts.push('first');
           throw await aborted(signal);
@@ -107,7 +101,7 @@ describe.each(DEPLOYMENTS)('on $name', ({ tags, shared, urls }) => {
       const id = await first.submit('work', { attempts: 1 });
       await first.until(id, ({ state }) => state === 'running');
       await first.stop();
-      const second = startWorkshop(await open(where), [tool('work', () => ({ by: 'second' }))]);
+      const second = startWorkshop(await openEngineAt(where), [tool('work', () => ({ by: 'second' }))]);
       expect(await second.ended(id)).toMatchObject({ state: 'succeeded', result: { by: 'second' } });
       expect(attempts).toEqual(['first']);
     },
@@ -123,11 +117,11 @@ describe.each(DEPLOYMENTS.filter(({ shared }) => shared))('on $name', ({ tags, u
     async () => {
       const where = await urls();
       const clock = createTestClock();
-      const engine = await open(where, clock);
+      const engine = await openEngineAt(where, clock);
       const job = newJob({ tool: 'work' });
       expect((await engine.store.jobs.create(job)).outcome).toBe('created');
       const workshop = startWorkshop(engine, [tool('work', () => ({ ran: true }))], { now: clock.now });
-      const other = await open(where, clock);
+      const other = await openEngineAt(where, clock);
       const sweeper = startSweeper(other.store, other.dispatcher, createTestLog(), clock.now, 5);
       onTestFinished(() => sweeper.stop());
       clock.nowMs = START_MS + JOB_LIMITS.firstLookMs;
@@ -147,7 +141,7 @@ describe.each(DEPLOYMENTS.filter(({ shared }) => shared))('on $name', ({ tags, u
           await bothWork.opened;
           return { n };
         });
-        return startWorkshop(await open(where), [work], { concurrency: 2 });
+        return startWorkshop(await openEngineAt(where), [work], { concurrency: 2 });
       }),
     );
     const [a, b] = workshops;
@@ -172,7 +166,7 @@ test('a job that ends while the database is away keeps its outcome, and does not
     await ends.opened;
     return { done: true };
   });
-  const engine = await open({ store: service.url, queue: await redisUrl() });
+  const engine = await openEngineAt({ store: service.url, queue: await redisUrl() });
   const workshop = startWorkshop(engine, [work]);
   const id = await workshop.submit('work', { attempts: 1 });
   await started.opened;
@@ -185,30 +179,3 @@ test('a job that ends while the database is away keeps its outcome, and does not
   expect(await workshop.ended(id)).toMatchObject({ state: 'succeeded', result: { done: true } });
   expect(runs).toBe(1);
 });
-
-/** As one process opens it; closed when the test ends unless a workshop has closed it. */
-async function open({ store, queue }: Urls, clock?: TestClock): Promise<Engine> {
-  const engine = await openEngine({
-    urls: parseEngineUrls(store, queue),
-    serverId: 'srv-1',
-    defaultServerId: 'srv-1',
-    limits: new Map(),
-    allowVolatileQueue: false,
-    now: clock?.now ?? Date.now,
-    log: createTestLog(),
-  });
-  const once = (close: () => Promise<void>) => {
-    let closing: Promise<void> | null = null;
-    return () => (closing ??= close());
-  };
-  const closeDispatcher = once(engine.dispatcher.close);
-  const closeStore = once(engine.store.close);
-  onTestFinished(async () => {
-    await closeDispatcher();
-    await closeStore();
-  });
-  return {
-    store: { ...engine.store, close: closeStore },
-    dispatcher: { ...engine.dispatcher, close: closeDispatcher },
-  };
-}

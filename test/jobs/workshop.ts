@@ -1,6 +1,14 @@
 import { onTestFinished } from 'vitest';
 import { z } from 'zod';
-import { createSqliteDispatcher, type Dispatcher, startWorker, type Worker } from '../../src/jobs/index.ts';
+import { parseEngineUrls } from '../../src/jobs/engine-urls.ts';
+import {
+  createSqliteDispatcher,
+  type Dispatcher,
+  openEngine,
+  startWorker,
+  type Worker,
+} from '../../src/jobs/index.ts';
+import type { TestClock } from '../support/clock.ts';
 import { MESSAGE_LIMITS, type MessageLimits } from '../../src/limits.ts';
 import {
   isTerminal,
@@ -137,4 +145,36 @@ export function tool(
     // The schema has let an object pass, which JSON was parsed to.
     run: async (args, context) => ({ ...(await run(args as JsonObject, context)) }),
   });
+}
+
+interface Urls {
+  readonly store: string;
+  readonly queue?: string;
+}
+
+/** As one process opens it; closed when the test ends unless a workshop has closed it. */
+export async function openEngineAt({ store, queue }: Urls, clock?: TestClock): Promise<Engine> {
+  const engine = await openEngine({
+    urls: parseEngineUrls(store, queue),
+    serverId: 'srv-1',
+    defaultServerId: 'srv-1',
+    limits: new Map(),
+    allowVolatileQueue: false,
+    now: clock?.now ?? Date.now,
+    log: createTestLog(),
+  });
+  const once = (close: () => Promise<void>) => {
+    let closing: Promise<void> | null = null;
+    return () => (closing ??= close());
+  };
+  const closeDispatcher = once(engine.dispatcher.close);
+  const closeStore = once(engine.store.close);
+  onTestFinished(async () => {
+    await closeDispatcher();
+    await closeStore();
+  });
+  return {
+    store: { ...engine.store, close: closeStore },
+    dispatcher: { ...engine.dispatcher, close: closeDispatcher },
+  };
 }

@@ -2,6 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { ProtocolError, ToolError } from '../../src/errors/index.ts';
 import { JOB_POLICY, MCP_LIMITS } from '../../src/limits.ts';
 import { META } from '../../src/mcp/protocol.ts';
+import { revokeClient } from '../../src/server/clients.ts';
+import { openClientStore } from '../../src/store/index.ts';
 import type { Progress, ToolContext } from '../../src/tools/index.ts';
 import type { JsonObject } from '../../src/wire/index.ts';
 import { aborted, gate } from '../support/gate.ts';
@@ -319,6 +321,79 @@ describe('subscriptions/listen', () => {
     const answer = await face.ask('subscriptions/listen', {});
     expect(answer.message.error).toMatchObject({ code: 503, data: { code: 'busy' } });
     for (const stream of streams) stream.leave();
+  });
+
+  test('the tokens of one client share its places, and another client has its own', async () => {
+    const face = await startFace({ tools: [] });
+    const { peer, newToken } = face;
+    const streams = await Promise.all(
+      Array.from({ length: MCP_LIMITS.maxOwnSubscriptions }, () => listen(face)),
+    );
+    for (const stream of streams) await stream.next();
+    const token = await newToken(peer.credential.client_id);
+    const answer = await face.ask('subscriptions/listen', {}, { token });
+    expect(answer.message.error).toMatchObject({ code: 503, data: { code: 'busy' } });
+    await peer.addClient('agent-b');
+    const other = await listen(face, undefined, { token: await newToken('agent-b') });
+    expect(await other.next()).toMatchObject({ params: { notifications: {} } });
+    for (const stream of [...streams, other]) stream.leave();
+  });
+
+  /** What a subscription still tells whose client is refused while it waits for a change. */
+  async function restOnceRefused(refuse: (face: Face) => Promise<unknown>) {
+    const began = gate();
+    const stay = gate();
+    const held = jobTool('held', async () => {
+      began.open();
+      await stay.opened;
+      return {};
+    });
+    const face = await startFace({ tools: [held] });
+    const { taskId } = await start(face, 'held');
+    const stream = await listen(face, [taskId]);
+    expect(await stream.next()).toMatchObject({ params: { notifications: { taskIds: [taskId] } } });
+    expect((await stream.next()).params.status).toBe('working');
+    await began.opened;
+    await expect.poll(() => face.peer.server.stats().callsInFlight).toBe(1);
+    await refuse(face);
+    await expect.poll(() => face.peer.server.calls.clientOf(face.token)).toBeNull();
+    stay.open();
+    const rest = await stream.rest();
+    // That it had begun may be told still.
+    return { face, last: rest.at(-1), told: rest.slice(0, -1).map(({ params }) => params.status) };
+  }
+
+  const end = {
+    jsonrpc: '2.0',
+    id: 'sub-1',
+    result: { resultType: 'complete', _meta: { [META.subscriptionId]: 'sub-1' } },
+  };
+
+  test('ends with its response at the next change once its client is revoked', async () => {
+    const { last, told } = await restOnceRefused(async ({ peer }) => {
+      const store = openClientStore({ dir: peer.dir });
+      await revokeClient(store, peer.credential.client_id);
+      await store.close();
+    });
+    expect(last).toEqual(end);
+    expect(told).not.toContain('completed');
+  });
+
+  test('ends so once its token is taken back, and leaves its place', async () => {
+    let token = '';
+    const { face, last, told } = await restOnceRefused(async ({ peer, newToken }) => {
+      // A client has two at most.
+      await newToken(peer.credential.client_id);
+      token = await newToken(peer.credential.client_id);
+    });
+    expect(last).toEqual(end);
+    expect(told).not.toContain('completed');
+    const places = Array.from({ length: MCP_LIMITS.maxOwnSubscriptions });
+    const streams = await Promise.all(places.map(() => listen(face, undefined, { token })));
+    for (const stream of streams) {
+      expect(await stream.next()).toMatchObject({ params: { notifications: {} } });
+      stream.leave();
+    }
   });
 
   test('tells of every change of the tasks that were named, and of no other', async () => {

@@ -1,9 +1,10 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { CODES, ProtocolError, ToolError } from '../../src/errors/index.ts';
 import { MESSAGE_LIMITS } from '../../src/limits.ts';
 import { defineTool } from '../../src/tools/index.ts';
 import type { JsonObject } from '../../src/wire/index.ts';
+import { linesIn } from '../support/audit.ts';
 import { gate } from '../support/gate.ts';
 import { anyTool, codeOf, readTool, startServer } from '../support/server.ts';
 import { unsignedReply, verifiedReply } from '../support/signing.ts';
@@ -279,6 +280,23 @@ describe('too many calls at once', () => {
     await Promise.all(held);
     expect((await peer.call('echo')).ok).toBe(true);
   });
+});
+
+test('a flood of calls that are busy does not wait for an audit that hangs, one beside the other', async () => {
+  const stay = gate();
+  onTestFinished(() => stay.open());
+  const slow = readTool('slow', () => stay.opened.then(() => ({})));
+  const peer = await startServer({ tools: [slow], maxCallsInFlight: 2 });
+  const held = [peer.call('slow'), peer.call('slow')];
+  const replies = await Promise.all(
+    Array.from({ length: 10 }, (_, n) => peer.call('slow', {}, { request_id: `r-${n}` })),
+  );
+  expect(new Set(replies.map(codeOf))).toEqual(new Set(['busy']));
+  // The first two are in the audit, as every refusal; there is no end to the others.
+  const busy = linesIn(peer.dir).filter(({ outcome }) => outcome === 'busy');
+  expect(busy.map((line) => line['request_id'])).toEqual(['r-0', 'r-1']);
+  stay.open();
+  await Promise.all(held);
 });
 
 describe('arguments reach the tool', () => {

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import canonicalize from 'canonicalize';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { AUDIT_LIMITS } from '../../src/audit/limits.ts';
 import { ProtocolError, ToolError } from '../../src/errors/index.ts';
 import { createWorker, type Credential } from '../../src/transports/index.ts';
 import { generateSecret, type JsonObject, type RequestMessage } from '../../src/wire/index.ts';
@@ -225,6 +226,82 @@ describe('calls of another wire', () => {
     const refused = { ok: false, status: 'error', result: null, error: 'not_found: you have no such job' };
     expect(lines.at(-1)?.['reply']).toBe(digest(canonicalize(refused) ?? ''));
     expect(JSON.stringify(lines)).not.toContain(token);
+  });
+});
+
+/** Sends so many calls, not all at once, and the codes of the replies. */
+async function codesOf(peer: TestServer, tool: string, count: number): Promise<Set<string | undefined>> {
+  const codes = new Set<string | undefined>();
+  for (let n = 0; n < count; n += 100) {
+    const batch = Array.from({ length: Math.min(100, count - n) }, () => peer.call(tool));
+    for (const reply of await Promise.all(batch)) codes.add(codeOf(reply));
+  }
+  return codes;
+}
+
+describe('refusals without end', () => {
+  const { refusalsPerMinute } = AUDIT_LIMITS;
+  const echo = readTool('echo', (args) => args);
+  const START_OF_MINUTE_MS = START_MS - (START_MS % 60_000);
+
+  test('a revoked client that calls on and on is answered as ever; beyond 600 a minute it is counted, in one record', async () => {
+    const peer = await startServer({ tools: [echo] });
+    const bob = peer.as(await peer.addClient('bob'));
+    await peer.server.revokeClient('agent-a');
+    expect(await codesOf(peer, 'echo', refusalsPerMinute + 100)).toEqual(new Set(['forbidden']));
+    await bob.call('echo', {}, { request_id: 'of-bob' });
+    const calls = callsIn(peer.dir);
+    expect(calls).toHaveLength(refusalsPerMinute + 1);
+    expect(calls.at(-1)).toMatchObject({ client: 'bob', request_id: 'of-bob', outcome: 'ok' });
+    expect(ofType(linesIn(peer.dir), 'refusals')).toEqual([]);
+    // The next minute: there is room again, and the last one is told of.
+    peer.clock.nowMs += 60_000;
+    await peer.call('echo', {}, { request_id: 'later' });
+    const lines = linesIn(peer.dir).filter(({ type }) => type !== 'head');
+    expect(lines.slice(-2)).toMatchObject([
+      { type: 'refusals', client: 'agent-a', count: 100, from_ms: START_OF_MINUTE_MS },
+      { type: 'call', request_id: 'later', outcome: 'forbidden' },
+    ]);
+    expect(await codesOf(peer, 'echo', refusalsPerMinute + 6)).toEqual(new Set(['forbidden']));
+    // What was counted since is told of at the end.
+    await peer.close();
+    expect(linesIn(peer.dir).at(-2)).toMatchObject({
+      type: 'refusals',
+      client: 'agent-a',
+      count: 7,
+      from_ms: START_OF_MINUTE_MS + 60_000,
+    });
+    expect(callsIn(peer.dir)).toHaveLength(2 * refusalsPerMinute + 1);
+    await expectVerified(openStore({ dir: peer.dir }).audit);
+  });
+
+  test('are counted on another wire as well', async () => {
+    const peer = await startServer({ tools: [echo] });
+    const terms = { callsPerMinute: 1 };
+    await peer.server.addClient({ id: 'bob', url: 'http://127.0.0.1:9/call', terms });
+    const bob = peer.server.calls.clientNamed('bob');
+    if (bob === null) throw new Error('bob is not known');
+    const codes = new Set<unknown>();
+    for (let n = 0; n < refusalsPerMinute + 11; n++) {
+      const call = { requestId: `r-${n}`, tool: 'echo', args: {} };
+      const outcome = await peer.server.calls.call(bob, call).catch((error: unknown) => error);
+      if (outcome instanceof ProtocolError) codes.add(outcome.code);
+    }
+    expect(codes).toEqual(new Set(['rate_limited']));
+    await peer.close();
+    expect(callsIn(peer.dir)).toHaveLength(refusalsPerMinute + 1);
+    expect(ofType(linesIn(peer.dir), 'refusals')).toMatchObject([{ client: 'bob', count: 10 }]);
+  });
+
+  test('what a tool answers that ran is recorded call by call, whatever its code', async () => {
+    const refuse = () => {
+      throw new ProtocolError('forbidden', 'not for you');
+    };
+    const peer = await startServer({ tools: [readTool('refuse', refuse)] });
+    expect(await codesOf(peer, 'refuse', refusalsPerMinute + 10)).toEqual(new Set(['forbidden']));
+    await peer.close();
+    expect(callsIn(peer.dir)).toHaveLength(refusalsPerMinute + 10);
+    expect(ofType(linesIn(peer.dir), 'refusals')).toEqual([]);
   });
 });
 

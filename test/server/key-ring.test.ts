@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { addClient, addToken, changeClient, revokeTokens } from '../../src/server/clients.ts';
+import { addClient, addToken, changeClient, revokeClient, revokeTokens } from '../../src/server/clients.ts';
 import { type KeyRing, openKeyRing } from '../../src/server/key-ring.ts';
 import { openClientStore } from '../../src/store/index.ts';
+import { openDatabase } from '../../src/store/sqlite/driver.ts';
 import { generateToken } from '../../src/wire/secret.ts';
 import { openStore } from '../store/open.ts';
 import { TEST_SEALER } from '../support/clients.ts';
@@ -15,9 +17,10 @@ const url = 'http://127.0.0.1:9/call';
 async function openRing(...ids: string[]) {
   const store = openStore();
   for (const id of ids) await addClient({ store, sealer: TEST_SEALER }, { id, url });
-  const ring = await openKeyRing(store, TEST_SEALER, createTestLog());
+  const log = createTestLog();
+  const ring = await openKeyRing(store, TEST_SEALER, log);
   onTestFinished(() => ring.stop());
-  return { store, ring };
+  return { store, ring, log };
 }
 
 const ownerOf = (ring: KeyRing, token: string) => ring.findByToken(token)?.client.id ?? null;
@@ -107,4 +110,62 @@ test('the clients that there are can be asked for, and follow the records', asyn
   expect(['a', 'b', 'constructor'].map((id) => ring.find(id)?.id)).toEqual(['a', undefined, undefined]);
   await ring.refresh();
   expect(['a', 'b', 'constructor'].map((id) => ring.find(id)?.id)).toEqual(['a', 'b', undefined]);
+});
+
+const DAMAGES: Readonly<Record<string, string>> = {
+  'request_keys that are cut': `request_keys = '["q'`,
+  'response_keys that are cut': `response_keys = '["p'`,
+  'no response key': `response_keys = '[]'`,
+  'token_hashes that are cut': `token_hashes = '["'`,
+  'terms that are cut': `terms = '{"scopes":["a"'`,
+  'terms that are nothing': `terms = 'null'`,
+  'an unknown algorithm': `algorithm = 'none'`,
+};
+test.each(Object.entries(DAMAGES))(
+  'a record with %s is not believed, the log says so once, and every other change is seen',
+  async (_what, damage) => {
+    const { store, ring, log } = await openRing('a', 'b', 'c');
+    const token = await addToken(store, 'a');
+    await ring.refresh();
+    expect(ownerOf(ring, token)).toBe('a');
+    const db = openDatabase(join(store.dir, 'waybill.db'));
+    db.exec(`UPDATE clients SET ${damage} WHERE id = 'a'`);
+    db.close();
+    await ring.refresh();
+    await revokeClient(store, 'b');
+    await addClient({ store, sealer: TEST_SEALER }, { id: 'd', url });
+    await ring.refresh();
+    expect(ring.find('a')).toBeNull();
+    expect(ring.findByToken(token)).toBeNull();
+    expect(ring.find('b')?.revokedMs).toEqual(expect.any(Number));
+    expect(['c', 'd'].map((id) => ring.find(id)?.id)).toEqual(['c', 'd']);
+    expect(log.complaints.map(({ level, fields }) => [level, fields['client_id']])).toEqual([['error', 'a']]);
+    const other = await openKeyRing(store, TEST_SEALER, createTestLog());
+    other.stop();
+    expect(['a', 'c', 'd'].map((id) => other.find(id)?.id)).toEqual([undefined, 'c', 'd']);
+  },
+);
+
+test('a record that was mended is believed again, and told of when it is damaged once more', async () => {
+  const { store, ring, log } = await openRing('a');
+  const db = openDatabase(join(store.dir, 'waybill.db'));
+  onTestFinished(() => void db.close());
+  for (const times of [1, 2]) {
+    db.exec(`UPDATE clients SET terms = 'x' || terms`);
+    await ring.refresh();
+    expect(ring.find('a')).toBeNull();
+    expect(log.complaints).toHaveLength(times);
+    db.exec('UPDATE clients SET terms = substr(terms, 2)');
+    await ring.refresh();
+    expect(ring.find('a')?.id).toBe('a');
+  }
+});
+
+test('a client whose record stayed as it is stays the same, whatever becomes of the others', async () => {
+  const { store, ring } = await openRing('a', 'b');
+  const [a, b] = [ring.find('a'), ring.find('b')];
+  await addToken(store, 'b');
+  await ring.refresh();
+  expect(ring.find('a')).toBe(a);
+  expect(ring.find('b')).not.toBe(b);
 });

@@ -1,11 +1,14 @@
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { createClient } from '../../src/client/index.ts';
-import { addPartner, setTerms } from '../../src/server/clients.ts';
+import { addPartner, revokeTokens, setTerms } from '../../src/server/clients.ts';
 import { rotatePartner } from '../../src/server/rotation.ts';
 import { generateKeyPair } from '../../src/wire/ed25519.ts';
 import { generateSecret } from '../../src/wire/index.ts';
 import { inProcess } from '../../src/transports/index.ts';
+import { openDatabase } from '../../src/store/sqlite/driver.ts';
 import { openDesk } from '../support/clients.ts';
+import { gate } from '../support/gate.ts';
 import { codeOf, jobIdOf, jobTool, readTool, startServer, type TestServer } from '../support/server.ts';
 import { unsignedReply } from '../support/signing.ts';
 
@@ -137,6 +140,22 @@ describe('a client with Ed25519', () => {
   });
 });
 
+test('a credential is given although the clients cannot be read just then', async () => {
+  const peer = await startServer();
+  const db = openDatabase(join(peer.dir, 'waybill.db'));
+  // A column that cannot be read.
+  db.exec(
+    `ALTER TABLE clients ADD COLUMN fault GENERATED ALWAYS AS (CASE id WHEN 'agent-a' THEN json('x') END) VIRTUAL`,
+  );
+  expect(() => db.prepare('SELECT * FROM clients').all()).toThrow('malformed JSON');
+  const credential = await peer.addClient('agent-b');
+  db.exec('ALTER TABLE clients DROP COLUMN fault');
+  db.close();
+  await expect
+    .poll(async () => (await peer.as(credential).send(peer.as(credential).request('list_tools'))).httpStatus)
+    .toBe(200);
+});
+
 describe('revoking a client', () => {
   test('refuses its calls with a signed reply, forgets its tokens, and leaves the others', async () => {
     const peer = await startServer({ tools: [echo] });
@@ -146,6 +165,46 @@ describe('revoking a client', () => {
     expect(await peer.call('echo')).toMatchObject({ ok: false, error: 'forbidden: this client was revoked' });
     expect(peer.server.calls.clientOf(token)).toBeNull();
     expect((await other.call('echo')).ok).toBe(true);
+  });
+
+  test('refuses what it waits for as well: a poll that is held tells nothing any more', async () => {
+    const stay = gate();
+    const hold = jobTool('hold', () => stay.opened.then(() => ({ secret: 1 })));
+    const peer = await startServer({ tools: [hold] });
+    const { calls } = peer.server;
+    const client = calls.clientOf(await peer.server.addToken('agent-a'));
+    if (client === null) throw new Error('the token is not known');
+    const id = jobIdOf((await peer.call('hold')).result);
+    while ((await peer.call('poll_job', { job_id: id })).status !== 'running');
+    const held = [
+      peer.call('poll_job', { job_id: id, wait_ms: 30_000 }),
+      calls
+        .job(client, id, { ms: 30_000, signal: new AbortController().signal })
+        .catch((error: unknown) => ({ error: String(error) })),
+    ];
+    await peer.server.revokeClient('agent-a');
+    stay.open();
+    for (const each of held) expect(String((await each).error)).toMatch(/: this client was revoked$/);
+  });
+
+  test('of its tokens alone ends what was begun with them, and nothing else', async () => {
+    const stay = gate();
+    const hold = jobTool('hold', () => stay.opened.then(() => ({ secret: 1 })));
+    const peer = await startServer({ tools: [hold, echo] });
+    const { calls } = peer.server;
+    const client = calls.clientOf(await peer.server.addToken('agent-a'));
+    if (client === null) throw new Error('the token is not known');
+    const id = jobIdOf((await peer.call('hold')).result);
+    while ((await peer.call('poll_job', { job_id: id })).status !== 'running');
+    const held = calls.job(client, id, { ms: 30_000, signal: new AbortController().signal });
+    const { store } = await openDesk(peer.dir);
+    await revokeTokens(store, 'agent-a');
+    await store.close();
+    const ask = () => calls.call(client, { requestId: 'r', tool: 'echo', args: {} }).then(() => '', String);
+    await expect.poll(ask, { interval: 20 }).toContain('this token was taken back');
+    stay.open();
+    await expect(held).rejects.toThrow('this token was taken back');
+    expect((await peer.call('echo')).ok).toBe(true);
   });
 
   test('is for good: it gets no keys, no token and no terms, and its id stays taken', async () => {

@@ -1,17 +1,24 @@
-import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ProtocolError } from '../../src/errors/index.ts';
 import { SERVER_LIMITS, TERMS_LIMITS } from '../../src/limits.ts';
 import { BUILT_IN_NAMES } from '../../src/server/built-in/names.ts';
 import { revokeClient, setTerms } from '../../src/server/clients.ts';
-import { checkScopes, matcherOf } from '../../src/server/terms.ts';
+import { checkScopes } from '../../src/server/terms.ts';
 import { type ClientTerms, OPEN_TERMS } from '../../src/store/index.ts';
 import type { JsonObject, ResponseMessage } from '../../src/wire/index.ts';
 import { generateSecret } from '../../src/wire/index.ts';
 import { openDesk } from '../support/clients.ts';
 import { createTestClock, START_MS } from '../support/clock.ts';
 import { gate } from '../support/gate.ts';
-import { codeOf, jobIdOf, jobTool, readTool, startServer, type TestServer } from '../support/server.ts';
+import {
+  anyTool,
+  codeOf,
+  jobIdOf,
+  jobTool,
+  readTool,
+  startServer,
+  type TestServer,
+} from '../support/server.ts';
 import { postgresUrl } from '../support/services/shared.ts';
 
 const URL_OF_NONE = 'http://127.0.0.1:9/call';
@@ -49,49 +56,6 @@ async function codesOf(calls: readonly Promise<ResponseMessage>[]): Promise<read
 
 const times = <T>(count: number, make: (n: number) => T): T[] =>
   Array.from({ length: count }, (_, n) => make(n));
-
-describe('a pattern of tool names', () => {
-  /** By its definition, trying everything. */
-  function fits(pattern: string, name: string): boolean {
-    if (pattern === '') return name === '';
-    if (pattern.startsWith('*'))
-      return fits(pattern.slice(1), name) || (name !== '' && fits(pattern, name.slice(1)));
-    return name.startsWith(pattern.charAt(0)) && fits(pattern.slice(1), name.slice(1));
-  }
-
-  test('matches what it says, with * for any run of characters', () => {
-    const letters = (maxLength: number, ...of: readonly string[]) =>
-      fc.array(fc.constantFrom(...of), { maxLength }).map((all) => all.join(''));
-    let matched = 0;
-    fc.assert(
-      fc.property(letters(7, 'a', 'b', '.', '*', '*'), letters(9, 'a', 'b', '.'), (pattern, name) => {
-        const expected = fits(pattern, name);
-        if (expected) matched++;
-        expect(matcherOf(pattern)(name)).toBe(expected);
-      }),
-      { numRuns: 20_000 },
-    );
-    expect(matched).toBeGreaterThan(500);
-  });
-
-  test.each([
-    ['reports.*', 'reports.', true],
-    ['reports.*', 'reportsX', false],
-    ['a*a', 'a', false],
-    ['a*a', 'aa', true],
-    ['*', '', true],
-    ['a.b', 'axb', false],
-    ['[a]', 'a', false],
-  ])('%s against %j: %s', (pattern, name, expected) => {
-    expect(matcherOf(pattern)(name)).toBe(expected);
-  });
-
-  test('of nothing but traps ends against a name that nearly fits', () => {
-    const matches = matcherOf(`${'*a'.repeat(63)}*b`);
-    expect(matches('a'.repeat(128))).toBe(false);
-    expect(matches(`${'a'.repeat(127)}b`)).toBe(true);
-  });
-});
 
 describe('scopes that an operator gives', () => {
   test.each([
@@ -155,6 +119,18 @@ describe('scopes', () => {
     );
     expect(errors.map(codeOf)).toEqual(['forbidden', 'forbidden', 'forbidden']);
     expect(codeOf(await bob.call('reports.none'))).toBe('unknown_tool');
+  });
+
+  test('do not tell it by a request_id either: one that was used says nothing of another tool', async () => {
+    const pay = anyTool('reports.pay', () => ({ paid: true }));
+    const hidden = anyTool('admin.pay', () => ({ paid: true }));
+    const server = await startServer({ tools: [...tools, pay, hidden] });
+    const bob = await withTerms(server, { scopes: ['reports.*'] });
+    const used = { request_id: 'request-1' };
+    expect(await bob.call('reports.pay', {}, used)).toMatchObject({ ok: true });
+    for (const tool of ['admin.pay', 'work', 'admin.reset', 'admin.none'])
+      expect((await bob.call(tool, {}, used)).error).toBe(`forbidden: your scopes do not include ${tool}`);
+    expect(codeOf(await bob.call('reports.pay', { other: 1 }, used))).toBe('request_id_conflict');
   });
 
   test('start no job outside them', async () => {

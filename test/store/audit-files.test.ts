@@ -1,4 +1,4 @@
-import { appendFileSync, readdirSync, readFileSync, statSync, truncateSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, readlinkSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { StoreError } from '../../src/errors/index.ts';
@@ -70,6 +70,19 @@ describe('SQLite: the files of the audit', () => {
   });
 });
 
+/** Files of the audit that this process holds open. */
+function openIn(dir: string): string[] {
+  const paths = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(join('/proc/self/fd', fd));
+    } catch {
+      // That of the list itself.
+      return '';
+    }
+  });
+  return paths.filter((path) => path.startsWith(join(dir, 'audit')));
+}
+
 describe.skipIf(!canLimitFiles)('SQLite: the audit on a full disk', () => {
   test('an append that does not fit is refused, nothing of it remains, and the next goes on behind the last', async () => {
     const dir = tempFolder();
@@ -81,10 +94,12 @@ describe.skipIf(!canLimitFiles)('SQLite: the audit on a full disk', () => {
     for (let n = 0; n < 3; n++) {
       await expect(audit.append('a', 1, LINE + LINE)).rejects.toThrow(StoreError);
       expect(readFileSync(path, 'utf8')).toBe(LINE);
+      expect(openIn(dir)).toEqual([]);
     }
     await audit.append('a', 1, LINE);
     await expect(audit.append('a', 2, LINE)).rejects.toThrow(StoreError);
     await expect(audit.append('b', 0, LINE + LINE + LINE)).rejects.toThrow(StoreError);
+    expect(openIn(dir)).toEqual([]);
     expect(await audit.chains()).toEqual(['a']);
     allow();
     await audit.append('a', 2, LINE + LINE);

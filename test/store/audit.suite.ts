@@ -58,6 +58,8 @@ export function describeAuditRecords(name: string, open: () => Promise<RecordSto
       for (const [n, id] of ids.entries()) await audit.append(id, 0, line(n));
       await audit.append(ids[0] ?? '', 1, line(10));
       expect(await audit.chains()).toEqual(ids.toSorted());
+      for (const newest of [1, 2, 3, 4])
+        expect(await audit.chains(newest)).toEqual(ids.toSorted().slice(-newest));
       expect(await allOf(audit, ids[0] ?? '')).toBe(line(0) + line(10));
       expect(await allOf(audit, ids[1] ?? '')).toBe(line(1));
     });

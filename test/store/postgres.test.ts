@@ -3,6 +3,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { SetupError, StoreError } from '../../src/errors/index.ts';
 import type { RecordStore } from '../../src/store/index.ts';
 import { openPostgresStore, type PostgresOptions } from '../../src/store/postgres/open.ts';
+import { clientRecord } from '../support/clients.ts';
 import { createTestClock, START_MS } from '../support/clock.ts';
 import { createTestLog } from '../support/log.ts';
 import { startPostgres } from '../support/services/index.ts';
@@ -18,6 +19,16 @@ describe('PostgreSQL', { tags: ['postgres'] }, () => {
   describeRecordStore('PostgreSQL', async () => open({ url: await postgresUrl() }));
   describeCounters('PostgreSQL', async () => open({ url: await postgresUrl() }));
   describeAuditRecords('PostgreSQL', async () => open({ url: await postgresUrl() }));
+
+  test('a row whose JSON is cut is left out and named, and the others are listed', async () => {
+    const url = await postgresUrl();
+    const { clients } = await open({ url });
+    for (const id of ['a', 'b']) await clients.add(clientRecord(id));
+    await run(url, `UPDATE waybill.clients SET response_keys = '["p' WHERE id = 'a'`);
+    const told: string[] = [];
+    expect(await clients.list((id) => told.push(id))).toEqual([clientRecord('b')]);
+    expect(told).toEqual(['a']);
+  });
 
   describe('several processes on one database', () => {
     test('of ten that start at once on an empty database, all start', async () => {

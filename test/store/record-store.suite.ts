@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { StoreError } from '../../src/errors/index.ts';
 import { JOB_LIMITS } from '../../src/limits.ts';
 import { priorityOf } from '../../src/store/priority.ts';
 import type {
@@ -104,6 +105,34 @@ function describeClients(open: Open): void {
     expect(await clients.get('a')).toEqual(client('a'));
     for (const id of ['', 'A', 'b', 'a%', 'a_']) expect(await clients.get(id)).toBeNull();
   });
+
+  const damages: Readonly<Record<string, readonly [what: object, column: string]>> = {
+    'another algorithm': [{ algorithm: 'none' }, 'algorithm'],
+    'no keys': [{ keys: [] }, 'request_keys'],
+    'a request key that is no text': [{ keys: [{ request: 1, response: 'p' }] }, 'request_keys'],
+    'no response key': [{ keys: [{ request: 'q' }] }, 'response_keys'],
+    'tokens that are no list': [{ tokenHashes: 'token' }, 'token_hashes'],
+    'a token that is no text': [{ tokenHashes: [1] }, 'token_hashes'],
+    'no terms': [{ terms: null }, 'terms'],
+    'scopes that are no list': [{ terms: { scopes: '*' } }, 'terms'],
+    'a limit that is no number': [{ terms: { callsPerMinute: '60' } }, 'terms'],
+  };
+  test.each(Object.entries(damages))(
+    'a record with %s is left out and named, and the others are listed',
+    async (_what, [damage, column]) => {
+      const { clients } = await open();
+      for (const id of ['a', 'c']) await clients.add(client(id));
+      // What the types forbid, a faulty disk or program can leave.
+      await clients.add({ ...client('b'), ...damage });
+      const told: [id: string, error: unknown][] = [];
+      expect(await clients.list((id, error) => told.push([id, error]))).toEqual(['a', 'c'].map(client));
+      const error = new StoreError(`the record of client b is damaged: ${column}`);
+      expect(told).toEqual([['b', error]]);
+      expect(await clients.list()).toEqual(['a', 'c'].map(client));
+      await expect(clients.get('b')).rejects.toThrow(error);
+      expect(await clients.get('c')).toEqual(client('c'));
+    },
+  );
 
   test('a client of a known id is left as it is', async () => {
     const { clients } = await open();

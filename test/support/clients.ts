@@ -41,6 +41,5 @@ export async function callerOf(store: RecordStore, id: string): Promise<Caller> 
   const client = ring.find(id);
   if (client === null) throw new Error(`the ring has no client ${id}`);
   const [generation] = client.generations;
-  const { fingerprint } = generation;
-  return { clientId: id, client, generation, fingerprint, signal: new AbortController().signal };
+  return { client, generation, signal: new AbortController().signal };
 }

@@ -180,7 +180,7 @@ const BY_SECTION: Readonly<Record<string, Readonly<Record<string, readonly Test[
         BEFORE_MAC,
         'both generations of keys are accepted, and a reply is signed with the key of the generation that asked',
       ],
-      [SIGNATURE, 'holds under any of the active keys, whichever fits'],
+      ['wire/algorithms.test.ts', 'is found under the key that fits, wherever it stands'],
     ],
     'a short or low-entropy secret of an operator needs --allow-weak-key': [
       [SECRET, '%s: %s'],

@@ -13,6 +13,7 @@ import {
   VERSIONS,
   withSignature,
 } from '../../src/wire/index.ts';
+import { canonicalText } from '../support/signing.ts';
 import { anyJson } from './arbitraries.ts';
 import { ED25519_SIGNATURE, REQUEST, RESPONSE, thrownBy, utf8 } from './samples.ts';
 
@@ -78,6 +79,18 @@ describe('a well-formed request', () => {
     const wire = withSignature(signedText, 'a'.repeat(64));
     expect(wire).toBe(`${signedText.slice(0, -1)},"signature":"${'a'.repeat(64)}"}`);
     expect(request(wire)).toMatchObject({ signedText, message: { signature: 'a'.repeat(64) } });
+  });
+
+  test('shows the canonical text of its args, whatever they and the members behind them hold', () => {
+    const trap = ',"client_id":"x"';
+    const args = fc.record({ a: fc.oneof(anyJson, fc.constant(trap)), [trap]: fc.constant(trap) });
+    fc.assert(
+      fc.property(args, fc.constantFrom('nonce-0001', trap), (given, visible) => {
+        const message = { ...REQUEST, args: given, nonce: visible, request_id: visible };
+        const { codec, signedText } = request(JSON.stringify(message));
+        expect(codec.argsText(signedText)).toBe(canonicalText(given));
+      }),
+    );
   });
 });
 

@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { generateSecret, weaknessOf } from '../../src/wire/index.ts';
-import { generateToken, isToken } from '../../src/wire/secret.ts';
+import { generateToken, mistakeIn } from '../../src/wire/secret.ts';
 
 const LENGTH = 'has the wrong length or characters for a wb_ secret';
 const CHECKSUM = 'has a wrong checksum: it was mistyped or cut';
@@ -112,7 +112,7 @@ describe('a bearer token', () => {
       const [, body = '', checksum] = /^wbt_([A-Za-z0-9_-]{43})([0-9a-f]{8})$/.exec(token) ?? [];
       expect(Buffer.from(body, 'base64url')).toHaveLength(32);
       expect(checksum).toBe(crc32(body).toString(16).padStart(8, '0'));
-      expect(isToken(token)).toBe(true);
+      expect(mistakeIn(token, 'token')).toBeNull();
     }
     expect(new Set(tokens).size).toBe(tokens.length);
   });
@@ -120,25 +120,27 @@ describe('a bearer token', () => {
   test('with one character changed, cut or extended is none', () => {
     const token = generateToken();
     for (let i = 0; i < token.length; i++) {
-      expect(isToken(`${token.slice(0, i)}${token[i] === 'a' ? 'b' : 'a'}${token.slice(i + 1)}`)).toBe(false);
-      expect(isToken(token.slice(0, i))).toBe(false);
+      expect(
+        mistakeIn(`${token.slice(0, i)}${token[i] === 'a' ? 'b' : 'a'}${token.slice(i + 1)}`, 'token'),
+      ).not.toBeNull();
+      expect(mistakeIn(token.slice(0, i), 'token')).not.toBeNull();
     }
     for (const wrong of [`${token}0`, `${token}\n`, ` ${token}`, token.toUpperCase()])
-      expect(isToken(wrong)).toBe(false);
+      expect(mistakeIn(wrong, 'token')).not.toBeNull();
   });
 
   test('is not a secret, nor a secret a token', () => {
     const [secret, token] = [generateSecret(), generateToken()];
-    expect(isToken(secret)).toBe(false);
-    expect(isToken(secret.replace(/^wb_/, 'wbt_'))).toBe(true);
+    expect(mistakeIn(secret, 'token')).not.toBeNull();
+    expect(mistakeIn(secret.replace(/^wb_/, 'wbt_'), 'token')).toBeNull();
     expect(weaknessOf(token.replace(/^wbt_/, 'wb_'))).toBeNull();
   });
 
   test('is no other text, whatever it holds', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
-        expect(isToken(text)).toBe(false);
-        expect(isToken(`wbt_${text}`)).toBe(false);
+        expect(mistakeIn(text, 'token')).not.toBeNull();
+        expect(mistakeIn(`wbt_${text}`, 'token')).not.toBeNull();
       }),
     );
   });

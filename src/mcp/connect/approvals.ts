@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
-import type { Credential } from '../../client/credential.ts';
+import type { Credential } from '../../wire/credential.ts';
 import { SetupError } from '../../errors/index.ts';
 import { CONNECT_LIMITS } from '../../limits.ts';
 import { canonicalize, isObject } from '../../wire/index.ts';

@@ -1,25 +1,13 @@
-import { codeOf, ProtocolError, type Code } from '../../errors/index.ts';
+import { ProtocolError } from '../../errors/index.ts';
+import { stateOf } from '../../client/job-state.ts';
 import { CLIENT_LIMITS } from '../../limits.ts';
-import type { JobState } from '../../store/record-store.ts';
 import { NONE, type Progress, type Question, type Questions } from '../../tools/index.ts';
-import type { ResponseMessage, Status } from '../../wire/envelope.ts';
+import type { ResponseMessage } from '../../wire/envelope.ts';
 import { isObject, type JsonObject } from '../../wire/json.ts';
 import type { JobView } from '../backend.ts';
 
 /** What one reply says of a job. */
 export type JobLook = Pick<JobView, 'state' | 'progress' | 'questions' | 'result' | 'error' | 'pollAfterMs'>;
-
-/** The table of docs/protocol.md §6, read backwards. */
-const STATES: Readonly<Partial<Record<Status, JobState>>> = {
-  accepted: 'queued',
-  running: 'running',
-  done: 'succeeded',
-};
-
-const ENDS: Readonly<Partial<Record<Code, JobState>>> = {
-  cancelled: 'cancelled',
-  deadline_exceeded: 'expired',
-};
 
 /** The id of the job that a call became; null for a direct answer. @throws ProtocolError `internal` */
 export function acceptedIdOf({ status, result }: ResponseMessage): string | null {
@@ -31,8 +19,7 @@ export function acceptedIdOf({ status, result }: ResponseMessage): string | null
 
 /** A verified reply of `poll_job`. @throws ProtocolError `internal` for one that says nothing of a job */
 export function readJob({ status, result, error }: ResponseMessage): JobLook {
-  const state = error === null ? STATES[status] : (ENDS[codeOf(error) ?? 'job_failed'] ?? 'failed');
-  if (state === undefined) throw new ProtocolError('internal', `poll_job was answered with status ${status}`);
+  const state = stateOf({ status, error });
   const open = state === 'queued' || state === 'running';
   const { progress, questions, poll_after_ms: pollAfterMs } = open ? (result ?? {}) : ({} as JsonObject);
   return {

@@ -14,10 +14,10 @@ import { detailedTask } from './tasks.ts';
 
 let open = 0;
 /** Of each caller: nobody may take the places of all. */
-const openOf = new WeakMap<Backend, number>();
+const openOf = new WeakMap<object, number>();
 
 /**
- * `subscriptions/listen`: tells of the tasks that were named until the client goes or the server ends
+ * `subscriptions/listen`: tells of the tasks that were named until the client goes, is refused or the server ends
  * (2026-07-28, basic/patterns/subscriptions; Tasks, “Task Status Notifications”). Our tools never change, so
  * tasks are all there is to tell of.
  */
@@ -28,11 +28,12 @@ export async function listenTo(
 ): Promise<JsonObject> {
   const wanted = taskIdsOf(request);
   const { backend } = exchange;
-  const own = openOf.get(backend) ?? 0;
+  const { caller = backend } = backend;
+  const own = openOf.get(caller) ?? 0;
   if (open >= MCP_LIMITS.maxSubscriptions || own >= MCP_LIMITS.maxOwnSubscriptions)
     throw rpcErrorOf(busy('too many subscriptions are open', 1_000));
   open++;
-  openOf.set(backend, own + 1);
+  openOf.set(caller, own + 1);
   // One listener for each of its tasks; that is no leak.
   setMaxListeners(0, exchange.signal);
   try {
@@ -52,11 +53,15 @@ export async function listenTo(
       isOver: () => over,
     };
     const all = Promise.all(jobs.map((job) => follow(job, exchange, followed)));
-    await Promise.race([ended, all.then(() => ended)]);
+    await Promise.race([ended, all.then(() => ended)]).catch((error: unknown) => {
+      // Whoever is refused now will be: no more is told, and the client learns why when it asks again.
+      over = true;
+      if (!isRefusal(error)) throw error;
+    });
     return { resultType: 'complete', ...named };
   } finally {
     open--;
-    openOf.set(backend, (openOf.get(backend) ?? 1) - 1);
+    openOf.set(caller, (openOf.get(caller) ?? 1) - 1);
   }
 }
 
@@ -84,7 +89,7 @@ interface Followed {
   readonly isOver: () => boolean;
 }
 
-/** Tells how a task stands now and after each change, until it has ended. */
+/** Tells how a task stands now and after each change, until it has ended. @throws ProtocolError `forbidden` */
 async function follow(
   started: JobView,
   { backend, signal }: Exchange,
@@ -118,7 +123,16 @@ function next(
   };
 }
 
-/** A server that cannot tell at the moment is asked again, less and less often: the client relies on being told. */
+/** Its key was taken back, or it was revoked or has expired: asking again would be in vain. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof ProtocolError && error.code === 'forbidden';
+}
+
+/**
+ * A server that cannot tell at the moment is asked again, less and less often: the client relies on being told.
+ *
+ * @throws ProtocolError `forbidden`
+ */
 async function patiently<T>(
   isOver: () => boolean,
   signal: AbortSignal,
@@ -127,7 +141,8 @@ async function patiently<T>(
   for (let pauseMs: number = SERVER_LIMITS.pollAfterMs; !isOver(); pauseMs *= 2) {
     try {
       return await work();
-    } catch {
+    } catch (error) {
+      if (isRefusal(error)) throw error;
       const ms = Math.min(pauseMs, MCP_LIMITS.heartbeatMs);
       await sleep(ms, undefined, { signal, ref: false }).catch(() => {});
     }

@@ -1,4 +1,5 @@
 import { SetupError } from '../../errors/index.ts';
+import { matcherOf } from '../../tools/index.ts';
 
 /**
  * Which of the names become jobs: those that one of the patterns matches as a whole; `*` is any run of characters.
@@ -8,15 +9,9 @@ import { SetupError } from '../../errors/index.ts';
 export function matchJobs(patterns: readonly string[], names: readonly string[]): ReadonlySet<string> {
   return new Set(
     patterns.flatMap((pattern) => {
-      const expression = expressionOf(pattern);
-      const matched = names.filter((name) => expression.test(name));
+      const matched = names.filter(matcherOf(pattern));
       if (matched.length > 0) return matched;
       throw new SetupError(`--job '${pattern}' matches no tool: there are ${names.join(', ')}`);
     }),
   );
-}
-
-function expressionOf(pattern: string): RegExp {
-  const parts = pattern.split(/\*+/).map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'));
-  return new RegExp(`^${parts.join('.*')}$`, 's');
 }

@@ -27,8 +27,8 @@ export function answerJob(jobs: RecordStore['jobs'], now: () => number): BuiltIn
         .describe('By the keys of the questions; keys that the job does not wait for are ignored'),
     }),
     output: z.strictObject({ job_id: z.string(), status: STATE }),
-    async answer({ job_id, answers }, { clientId }) {
-      const { questions } = await ownJob(jobs, job_id, clientId);
+    async answer({ job_id, answers }, { client }) {
+      const { questions } = await ownJob(jobs, job_id, client.id);
       // No others: what the job asks from now on, these answers were not held against.
       const wanted = Object.entries(answers).filter(([key]) => Object.hasOwn(questions, key));
       const given = Object.fromEntries(wanted.map(([key, each]) => [key, toAnswer(each)]));

@@ -1,14 +1,14 @@
 import { z } from 'zod';
-import { type Code, ProtocolError } from '../../errors/index.ts';
+import { type Code, issuesOf, ProtocolError } from '../../errors/index.ts';
 import type { TimeWindow } from '../../limits.ts';
 import type { RecordStore } from '../../store/index.ts';
-import { type Issue, NONE, parseArgs, type Tool } from '../../tools/index.ts';
+import { matcherOf, NONE, parseArgs, type Tool } from '../../tools/index.ts';
 import type { Policy } from '../authorize.ts';
 import { refuseUnanswered } from '../dispatch.ts';
 import type { Client } from '../key-ring.ts';
 import { completed } from '../outcome.ts';
 import { type BuiltIn, type Caller, isBuiltIn } from '../registry.ts';
-import { matcherOf, maxOpenJobsOf, mayCall, usedBy } from '../terms.ts';
+import { maxOpenJobsOf, mayCall, MINUTE_MS, usedBy } from '../terms.ts';
 import { defineBuiltIn } from './define.ts';
 import { EXPLANATION, type Explanation } from './explanation.ts';
 
@@ -116,7 +116,7 @@ function rateStep({ calls_per_minute: calls }: Standing, nowMs: number): Step {
   const { used, limit } = calls;
   const detail = `${used} of ${limit} calls of this minute are used, this one included`;
   if (used < limit) return passing('rate', detail);
-  const nextMs = 60_000 - (nowMs % 60_000);
+  const nextMs = MINUTE_MS - (nowMs % MINUTE_MS);
   return refusing(
     'rate',
     'rate_limited',
@@ -157,10 +157,9 @@ async function argsStep(tool: Tool | BuiltIn, args: Explained['args']): Promise<
 }
 
 /** All that is wrong, where the message of the refusal names the first. */
-function issuesText({ message, result }: ProtocolError): string {
-  // As parseArgs and refuseUnanswered make it.
-  const issues = (result?.['issues'] ?? []) as readonly Issue[];
-  return issues.length < 2 ? message : issues.map((issue) => `${issue.path}: ${issue.message}`).join('; ');
+function issuesText(error: ProtocolError): string {
+  const issues = issuesOf(error);
+  return issues.length < 2 ? error.message : issues.join('; ');
 }
 
 function runStep(tool: Tool | BuiltIn, { open_jobs: { used, limit } }: Standing): Step {

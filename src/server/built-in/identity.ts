@@ -26,10 +26,10 @@ export function serverIdentity(serverId: string, auditKey: string | null): Built
         max_wait_ms: z.int().describe('Longest wait_ms of poll_job'),
       }),
     }),
-    answer: (_args, caller) =>
+    answer: (_args, { generation }) =>
       completed({
         server_id: serverId,
-        fingerprint: caller.fingerprint,
+        fingerprint: generation.fingerprint,
         audit_key: auditKey,
         capabilities: {
           async: true,

@@ -11,9 +11,11 @@ import {
 import type { Logger } from '../../tools/index.ts';
 import type { JsonObject } from '../../wire/index.ts';
 import { accepted, completed, failed } from '../outcome.ts';
+import type { KeyRing } from '../key-ring.ts';
 import { ownJob, ownJobChanged } from '../own-job.ts';
 import type { BuiltIn } from '../registry.ts';
 import { answerJob } from './answer-job.ts';
+import { refuseEnded } from '../terms.ts';
 import { defineBuiltIn } from './define.ts';
 import { JOB_ID, STATE } from './job-schemas.ts';
 
@@ -23,13 +25,19 @@ export function jobTools(
   dispatcher: Dispatcher,
   log: Logger,
   now: () => number,
+  find: KeyRing['find'],
 ): BuiltIn[] {
-  return [pollJob(jobs), answerJob(jobs, now), cancelJob(jobs, dispatcher, log, now), listJobs(jobs)];
+  return [
+    pollJob(jobs, now, find),
+    answerJob(jobs, now),
+    cancelJob(jobs, dispatcher, log, now),
+    listJobs(jobs),
+  ];
 }
 
 type Jobs = RecordStore['jobs'];
 
-function pollJob(jobs: Jobs): BuiltIn {
+function pollJob(jobs: Jobs, now: () => number, find: KeyRing['find']): BuiltIn {
   return defineBuiltIn({
     name: 'poll_job',
     description: 'How a job stands: accepted, running with its progress, done with its result, or its error.',
@@ -46,8 +54,11 @@ function pollJob(jobs: Jobs): BuiltIn {
     output: z
       .looseObject({})
       .describe('The output of the tool, or {job_id, progress, poll_after_ms, questions?} before it ends'),
-    async answer({ job_id, wait_ms }, { clientId, signal }) {
-      return outcomeOfJob(await ownJobChanged(jobs, job_id, clientId, wait_ms, [signal]));
+    async answer({ job_id, wait_ms }, { client, signal }) {
+      const job = await ownJobChanged(jobs, job_id, client.id, wait_ms, [signal]);
+      // It may have been revoked while it waited.
+      refuseEnded(find(client.id) ?? client, now());
+      return outcomeOfJob(job);
     },
   });
 }
@@ -59,8 +70,8 @@ function cancelJob(jobs: Jobs, dispatcher: Dispatcher, log: Logger, now: () => n
     annotations: { title: 'Cancel a job', idempotentHint: true, destructiveHint: true },
     input: z.strictObject({ job_id: JOB_ID }),
     output: z.strictObject({ job_id: z.string(), status: STATE }),
-    async answer({ job_id }, { clientId }) {
-      const job = await ownJob(jobs, job_id, clientId);
+    async answer({ job_id }, { client }) {
+      const job = await ownJob(jobs, job_id, client.id);
       const end = { state: 'cancelled', result: null, error: 'cancelled: by the client' } as const;
       const state = await jobs.end(job_id, end, now());
       // The record has ended, and that counts: whoever gets the job from the queue finds it so.
@@ -96,13 +107,13 @@ function listJobs(jobs: Jobs): BuiltIn {
       ),
       next_cursor: z.string().nullable(),
     }),
-    async answer({ status, cursor, limit }, { clientId }) {
+    async answer({ status, cursor, limit }, { client }) {
       const filter = {
         ...(status === undefined ? {} : { state: status }),
         ...(cursor === undefined ? {} : { after: cursor }),
       };
       // One more than asked for tells whether there is a next page.
-      const found = await jobs.list({ clientId, limit: limit + 1, ...filter });
+      const found = await jobs.list({ clientId: client.id, limit: limit + 1, ...filter });
       const page = fitting(found.slice(0, limit).map(summaryOf));
       const last = found.length > page.length ? page.at(-1) : undefined;
       return completed({ jobs: page, next_cursor: last?.job_id ?? null });

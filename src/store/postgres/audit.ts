@@ -10,17 +10,17 @@ const INSERT = {
   name: 'waybill-audit-insert',
   text: 'INSERT INTO waybill.audit (chain, seq, lines) VALUES ($1, $2, $3)',
 };
-/** From one id to the next by the index; DISTINCT would walk over every row. */
+/** From one id to the one before by the index, as far as is asked; DISTINCT would walk over every row. */
 const CHAINS = {
   name: 'waybill-audit-chains',
   text: `
     WITH RECURSIVE found AS (
-      (SELECT chain FROM waybill.audit ORDER BY chain LIMIT 1)
+      (SELECT chain FROM waybill.audit ORDER BY chain DESC LIMIT 1)
       UNION ALL
-      SELECT (SELECT a.chain FROM waybill.audit a WHERE a.chain > found.chain ORDER BY a.chain LIMIT 1)
+      SELECT (SELECT a.chain FROM waybill.audit a WHERE a.chain < found.chain ORDER BY a.chain DESC LIMIT 1)
       FROM found WHERE found.chain IS NOT NULL
     )
-    SELECT chain FROM found WHERE chain IS NOT NULL`,
+    SELECT chain FROM found WHERE chain IS NOT NULL LIMIT $1`,
 };
 /** From the row on that holds the line; at least one row. */
 const PAGE = {
@@ -69,7 +69,11 @@ export function createAuditRecords(db: Database): AuditRecords {
     async append(chain, fromSeq, lines) {
       await db.query(INSERT, [chain, fromSeq, lines]);
     },
-    chains: async () => (await db.query(CHAINS, [])).map((row) => String(row['chain'])),
+    async chains(newest) {
+      // No limit is LIMIT NULL.
+      const rows = await db.query(CHAINS, [newest ?? null]);
+      return rows.map((row) => String(row['chain'])).toReversed();
+    },
     read,
     first: async (chain) => (await edge(FIRST, chain))[0] ?? null,
     last: async (chain) => (await edge(LAST, chain)).at(-1) ?? null,

@@ -1,4 +1,4 @@
-import { type ClientRecords, fromColumns, toColumns } from '../client-records.ts';
+import { type ClientRecords, fromColumns, listFrom, toColumns } from '../client-records.ts';
 import type { Database } from './database.ts';
 
 // Not `*`: a server that runs while a later one adds a column could not use its plan any more.
@@ -65,7 +65,7 @@ export function createClientRecords(db: Database): ClientRecords {
       const row = (await db.query(SELECT, [id]))[0];
       return row === undefined ? null : fromColumns(row);
     },
-    list: async () => (await db.query(SELECT_ALL, [])).map(fromColumns),
+    list: async (onDamaged) => listFrom(await db.query(SELECT_ALL, []), onDamaged),
     version: async () => Number((await db.query(VERSION, []))[0]?.['version']),
     sealMark: mark,
     async setSealMark(text) {

@@ -1,5 +1,6 @@
 import {
   closeSync,
+  constants,
   existsSync,
   fdatasync,
   fdatasyncSync,
@@ -33,7 +34,8 @@ export interface AuditFiles extends AuditRecords {
 
 /** A chain that this process writes. */
 interface Writer {
-  readonly file: number;
+  /** `null` after an append that failed: a chain is seldom gone on with then. */
+  file: number | null;
   /** Of the first line of the last append. */
   lastSeq: number;
   /** Of what was appended as a whole. */
@@ -60,7 +62,7 @@ export function createAuditFiles(dataDir: string): AuditFiles {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     // Fails where there is one: nobody goes on with the chain of another process.
     const file = openSync(pathOf(dir, chain), 'ax', 0o600);
-    const writer = { file, lastSeq: -1, bytes: 0, isTorn: false };
+    const writer: Writer = { file, lastSeq: -1, bytes: 0, isTorn: false };
     writers.set(chain, writer);
     return writer;
   }
@@ -68,42 +70,46 @@ export function createAuditFiles(dataDir: string): AuditFiles {
   function append(chain: string, fromSeq: number, lines: string): void {
     const writer = writerOf(chain, fromSeq === 0);
     if (fromSeq <= writer.lastSeq) throw new StoreError(`chain ${chain} has a record ${fromSeq}`);
-    if (writer.isTorn) ftruncateSync(writer.file, writer.bytes);
-    writer.isTorn = true;
+    const file = (writer.file ??= openSync(pathOf(dir, chain), constants.O_WRONLY | constants.O_APPEND));
     try {
-      writer.bytes += writeAll(writer.file, Buffer.from(lines, 'utf8'));
+      if (writer.isTorn) ftruncateSync(file, writer.bytes);
+      writer.isTorn = true;
+      writer.bytes += writeAll(file, Buffer.from(lines, 'utf8'));
       writer.isTorn = false;
       writer.lastSeq = fromSeq;
     } catch (error) {
-      abandonPart(chain, writer);
+      abandonPart(chain, writer, file);
       throw error;
     }
     sync.soon();
   }
 
-  /** Nothing remains of an append that failed halfway; if even that fails, the next one tries again. */
-  function abandonPart(chain: string, writer: Writer): void {
+  /** Nothing remains of an append that failed halfway, nor an open file; if even that fails, the next one tries again. */
+  function abandonPart(chain: string, writer: Writer, file: number): void {
+    writer.file = null;
     try {
-      ftruncateSync(writer.file, writer.bytes);
+      ftruncateSync(file, writer.bytes);
       writer.isTorn = false;
-      if (writer.bytes > 0) return;
-      writers.delete(chain);
-      closeSync(writer.file);
-      unlinkSync(pathOf(dir, chain));
+      if (writer.bytes === 0) {
+        writers.delete(chain);
+        unlinkSync(pathOf(dir, chain));
+      }
     } catch {
       // The part has no line feed at its end, or is whole lines of which nobody was told: readers do with both.
     }
+    letGo(file);
   }
 
   return {
     append: async (chain, fromSeq, lines) => inStoreTerms(() => append(chain, fromSeq, lines)),
-    chains: async () => inStoreTerms(() => listChains(dir)),
+    chains: async (newest) => inStoreTerms(() => listChains(dir).slice(newest === undefined ? 0 : -newest)),
     read: (chain, fromSeq = 0) => readChain(dir, chain, fromSeq, marks),
     first: (chain) => readEdge(dir, chain, firstIn),
     last: (chain) => readEdge(dir, chain, lastIn),
     close() {
       sync.stop();
       for (const { file } of writers.values()) {
+        if (file === null) continue;
         fdatasyncSync(file);
         closeSync(file);
       }
@@ -118,7 +124,7 @@ function createSync(writers: ReadonlyMap<string, Writer>) {
   function run(): void {
     timer = null;
     // What the disk refuses then is seen by the next write; to survive a power cut is not promised.
-    for (const { file } of writers.values()) fdatasync(file, () => {});
+    for (const { file } of writers.values()) if (file !== null) fdatasync(file, () => {});
   }
   return {
     soon(): void {
@@ -128,6 +134,17 @@ function createSync(writers: ReadonlyMap<string, Writer>) {
       if (timer !== null) clearTimeout(timer);
     },
   };
+}
+
+/** What was acknowledged before reaches the disk, if that works: nobody can be told any more. */
+function letGo(file: number): void {
+  try {
+    fdatasyncSync(file);
+  } catch {
+    // To survive a power cut is not promised.
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** @returns their number. @throws when the disk refuses, with a part of them written perhaps */
@@ -210,6 +227,9 @@ async function readEdge(dir: string, chain: string, lineIn: typeof firstIn): Pro
   if (file === null) return null;
   try {
     const { size: fileBytes } = await inStore(file.stat());
+    // Another chain may link to the last line: after a power cut it must be there, also if its process was killed
+    // before it could see to that. Where a file that is read cannot be synced, that is left to the system.
+    if (lineIn === lastIn) await file.datasync().catch(() => {});
     for (let bytes = Math.min(EDGE_BYTES, fileBytes); ; bytes = Math.min(bytes * 2, fileBytes)) {
       const edge = Buffer.alloc(bytes);
       await inStore(file.read(edge, 0, bytes, lineIn === firstIn ? 0 : fileBytes - bytes));

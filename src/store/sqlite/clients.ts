@@ -1,4 +1,4 @@
-import { type ClientRecords, fromColumns, toColumns } from '../client-records.ts';
+import { type ClientRecords, fromColumns, listFrom, toColumns } from '../client-records.ts';
 import { StoreError } from '../../errors/index.ts';
 import type { Database } from './driver.ts';
 import type { Turn } from './turn.ts';
@@ -46,12 +46,11 @@ export function createClientRecords(db: Database, turn: Turn): ClientRecords {
         const keys = [c.algorithm, c.request_keys, c.response_keys, c.token_hashes] as const;
         return counted(update.run(...keys, c.terms, c.revoked_ms, c.id, c.revision).changes === 1);
       }),
-    get: (id) =>
-      turn.read(() => {
-        const row = select.get(id);
-        return row === undefined ? null : fromColumns(row);
-      }),
-    list: () => turn.read(() => selectAll.all().map(fromColumns)),
+    async get(id) {
+      const row = await turn.read(() => select.get(id));
+      return row === undefined ? null : fromColumns(row);
+    },
+    list: async (onDamaged) => listFrom(await turn.read(() => selectAll.all()), onDamaged),
     // Changes with every commit of another process; our own are counted beside it.
     version: async () => changes + Number(dataVersion.get()?.['data_version']),
     sealMark: () => turn.read(mark),
