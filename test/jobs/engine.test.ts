@@ -91,15 +91,18 @@ describe.each(DEPLOYMENTS)('on $name', ({ tags, shared, urls }) => {
     options,
     async () => {
       const attempts: string[] = [];
+      // Not only recorded as running: a worker that stops in between gives it back without having begun.
+      const begun = gate();
       const where = await urls();
       const first = startWorkshop(await openEngineAt(where), [
         tool('work', async (_args, { signal }) => {
           attempts.push('first');
+          begun.open();
           throw await aborted(signal);
         }),
       ]);
       const id = await first.submit('work', { attempts: 1 });
-      await first.until(id, ({ state }) => state === 'running');
+      await begun.opened;
       await first.stop();
       const second = startWorkshop(await openEngineAt(where), [tool('work', () => ({ by: 'second' }))]);
       expect(await second.ended(id)).toMatchObject({ state: 'succeeded', result: { by: 'second' } });
