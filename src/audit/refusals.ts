@@ -1,7 +1,6 @@
+import { leftOfWindow, MINUTE_MS, windowOf } from '../store/windows.ts';
 import { AUDIT_LIMITS } from './limits.ts';
 import type { RefusalsRecord } from './record.ts';
-
-const MINUTE_MS = 60_000;
 
 /** Of each client's refusals in one minute so many have a record of their own; the others are counted. */
 export interface Refusals {
@@ -41,7 +40,7 @@ export function createRefusals({ now, canWrite, write }: RefusalsOptions): Refus
 
   /** By itself when the minute is over, for a client that does not come back. */
   function arm(): void {
-    timer ??= setTimeout(look, MINUTE_MS - (now() % MINUTE_MS)).unref();
+    timer ??= setTimeout(look, leftOfWindow(MINUTE_MS, now())).unref();
   }
 
   function look(): void {
@@ -51,8 +50,7 @@ export function createRefusals({ now, canWrite, write }: RefusalsOptions): Refus
   }
 
   function turn(): void {
-    const nowMs = now();
-    const startMs = nowMs - (nowMs % MINUTE_MS);
+    const startMs = windowOf(MINUTE_MS, now());
     if (startMs === minuteMs) return;
     minuteMs = startMs;
     recorded.clear();

@@ -1,5 +1,6 @@
 import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
-import { SetupError } from '../errors/index.ts';
+import { writeAll } from '../disk.ts';
+import { SetupError, systemCodeOf } from '../errors/index.ts';
 import { reasonOf } from './read-file.ts';
 
 /** Writes the text, with a line feed behind it. */
@@ -38,16 +39,14 @@ export function createNewFile(path: string): number {
   try {
     return openSync(path, 'wx', 0o600);
   } catch (error) {
-    const noFolder = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    const noFolder = systemCodeOf(error) === 'ENOENT';
     throw new SetupError(`cannot write ${path}: ${noFolder ? 'make its folder first' : reasonOf(error)}`);
   }
 }
 
 /** Writes all of it. @throws SetupError when the disk refuses */
 export function writeWhole(path: string, file: number, bytes: Uint8Array): void {
-  onDisk(path, () => {
-    for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
-  });
+  onDisk(path, () => void writeAll(file, bytes));
 }
 
 /** What was written survives a power cut. @throws SetupError when the disk refuses */

@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
-import { SetupError } from '../errors/index.ts';
+import { isOpenToOthers } from '../disk.ts';
+import { SetupError, systemCodeOf } from '../errors/index.ts';
 import { shellWord } from './output.ts';
 
 /** Far more than a credential or a key has. */
@@ -13,8 +14,7 @@ const MAX_BYTES = 65_536;
  */
 export function readSecretFile(path: string, what: string): string {
   return withFile(path, what, (file, { mode, size }) => {
-    // Windows keeps access lists instead; these bits say nothing there.
-    if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
+    if (isOpenToOthers(mode)) {
       const shown = (mode & 0o777).toString(8).padStart(3, '0');
       throw new SetupError(
         `${what} ${path} is open to other users (mode ${shown}): run chmod 600 ${shellWord(path)}`,
@@ -74,5 +74,5 @@ const REASONS: Readonly<Record<string, string>> = {
 /** Why the file system refused, in words. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return ('code' in error ? REASONS[String(error.code)] : undefined) ?? error.message;
+  return REASONS[String(systemCodeOf(error))] ?? error.message;
 }

@@ -5,3 +5,4 @@ export { busy, ProtocolError } from './protocol-error.ts';
 export { ToolError } from './tool-error.ts';
 export { SetupError } from './setup-error.ts';
 export { StoreError } from './store-error.ts';
+export { systemCodeOf } from './system-code.ts';

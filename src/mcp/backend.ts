@@ -29,8 +29,11 @@ export interface Backend {
   /** Ends a job that has not ended. @throws ProtocolError `not_found` */
   cancel(id: string): Promise<void>;
   /** Answers to what a job asks; keys it does not wait for are ignored. @throws ProtocolError `not_found` */
-  answer(id: string, answers: Answers): Promise<void>;
+  answer(id: string, answers: JsonAnswers): Promise<void>;
 }
+
+/** Answers that came in a message. */
+export type JsonAnswers = Answers & JsonObject;
 
 /** How long to wait for a change of a job, and who ends the wait. */
 export interface Wait {

@@ -1,8 +1,7 @@
 import { SERVER_LIMITS } from '../limits.ts';
 import { isTerminal } from '../store/record-store.ts';
-import type { Answers } from '../tools/index.ts';
 import { isObject, type JsonObject } from '../wire/json.ts';
-import type { Backend, JobView, ToolInfo } from './backend.ts';
+import type { Backend, JobView, JsonAnswers, ToolInfo } from './backend.ts';
 import { RpcError } from './rpc.ts';
 import { type CallToolResult, failureResult, outcomeOfJob, textResult } from './tool-result.ts';
 
@@ -117,7 +116,7 @@ function jobId({ job_id: id }: JsonObject): string {
  *
  * @throws RpcError `invalidParams`
  */
-export function answersOf(value: unknown): Answers {
+export function answersOf(value: unknown): JsonAnswers {
   if (!isObject(value)) throw new RpcError('invalidParams', 'answers must be an object');
   for (const [key, answer] of Object.entries(value)) {
     const { action, content } = isObject(answer) ? answer : {};
@@ -125,8 +124,8 @@ export function answersOf(value: unknown): Answers {
     if (!isAction || (content !== undefined && !isObject(content)))
       throw new RpcError('invalidParams', `the answer to ${key} must be {action, content?}`);
   }
-  // Each was looked at.
-  return value as Answers;
+  // Each was looked at, and all of it came as JSON.
+  return value as JsonAnswers;
 }
 
 /** Told to a model whose host cannot wait any longer: what it has, and what to do with it. */

@@ -6,7 +6,6 @@ import { isBuiltIn } from '../server/registry.ts';
 import { createdMsOf } from '../store/job-id.ts';
 import { isTerminal, type JobRecord } from '../store/record-store.ts';
 import type { Progress, Tool } from '../tools/index.ts';
-import type { JsonObject } from '../wire/json.ts';
 import type { Backend, JobView, ToolInfo } from './backend.ts';
 import { checkedRules, narrowed } from './catalog.ts';
 
@@ -67,9 +66,7 @@ export function localBackends(calls: Calls, serverId: string): (client: KnownCli
       await calls.call(client, { requestId: '', tool: 'cancel_job', args: { job_id: id } });
     },
     async answer(id, answers) {
-      // Answers came as JSON.
-      const args = { job_id: id, answers: answers as unknown as JsonObject };
-      await calls.call(client, { requestId: '', tool: 'answer_job', args });
+      await calls.call(client, { requestId: '', tool: 'answer_job', args: { job_id: id, answers } });
     },
   });
 

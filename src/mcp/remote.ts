@@ -6,9 +6,7 @@ import { fetchTransport, type Transport } from '../client/transport.ts';
 import { ClientError, ProtocolError } from '../errors/index.ts';
 import { CLIENT_LIMITS, SERVER_LIMITS } from '../limits.ts';
 import { isTerminal } from '../store/record-store.ts';
-import type { Answers } from '../tools/index.ts';
 import type { ResponseMessage } from '../wire/envelope.ts';
-import type { JsonObject } from '../wire/json.ts';
 import type { Backend, Called, JobView, ToolCall, Watch } from './backend.ts';
 import type { Ask } from './connect/ask.ts';
 import { hostError } from './connect/host-error.ts';
@@ -98,9 +96,8 @@ export function createRemoteBackend(
       await ask('cancel_job', { job_id: id });
     },
 
-    async answer(id: string, answers: Answers) {
-      // Answers came as JSON.
-      await ask('answer_job', { job_id: id, answers: answers as unknown as JsonObject });
+    async answer(id, answers) {
+      await ask('answer_job', { job_id: id, answers });
     },
   };
 }

@@ -8,9 +8,9 @@ import {
   realpathSync,
   renameSync,
   rmSync,
-  writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import { syncFolder, writeAll } from '../disk.ts';
 
 /**
  * Writes a file so that whoever reads it finds the old text or the new one, also after a crash: into a new file
@@ -26,8 +26,7 @@ export function writeWhole(path: string, text: string, mode: number): void {
     const file = openSync(temporary, 'wx', mode);
     try {
       chmodSync(temporary, mode);
-      const bytes = Buffer.from(text);
-      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+      writeAll(file, Buffer.from(text));
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -48,16 +47,5 @@ function targetOf(path: string): string {
     if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return path;
     // To write in the place of a link would take it away from whoever made it.
     throw new Error('it is a symbolic link that leads nowhere', { cause: error });
-  }
-}
-
-/** Makes the new name durable; Windows opens no folders, and does so by itself. */
-function syncFolder(path: string): void {
-  if (process.platform === 'win32') return;
-  const folder = openSync(path, 'r');
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
   }
 }

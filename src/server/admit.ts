@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto';
+import { digestOf } from '../audit/index.ts';
 import { ProtocolError } from '../errors/index.ts';
 import type { Dispatcher } from '../jobs/index.ts';
 import { SERVER_LIMITS, type TimeWindow } from '../limits.ts';
@@ -53,7 +53,7 @@ export async function admit(verified: Verified, context: AdmitContext): Promise<
   if (asked !== undefined && !asked.repeatable && mayCall(client, message.tool)) {
     const record = await store.requests.find(message.client_id, message.request_id);
     if (record !== null) {
-      known = outcomeOf(record, digestOf({ tool: message.tool, argsText }), now());
+      known = outcomeOf(record, digestOfRequest({ tool: message.tool, argsText }), now());
       // `accepted` says that the job is queued: what told the queue at the first time may have failed.
       if (record.jobId !== null)
         await dispatcher.push({ id: record.jobId, tool: message.tool, priority: 0 }, now());
@@ -78,8 +78,8 @@ export async function admit(verified: Verified, context: AdmitContext): Promise<
 }
 
 /** Names what a request asks for: the same digest under the same `request_id` is an honest retry. */
-export function digestOf({ tool, argsText }: Pick<Call, 'tool' | 'argsText'>): string {
-  return hash('sha256', `${tool}\n${argsText}`, 'base64url');
+export function digestOfRequest({ tool, argsText }: Pick<Call, 'tool' | 'argsText'>): string {
+  return digestOf(`${tool}\n${argsText}`);
 }
 
 /**

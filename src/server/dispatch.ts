@@ -14,7 +14,7 @@ import {
   type Tool,
 } from '../tools/index.ts';
 import { asResult } from '../wire/index.ts';
-import { digestOf, outcomeOf } from './admit.ts';
+import { digestOfRequest, outcomeOf } from './admit.ts';
 import type { Authorized } from './authorize.ts';
 import type { Call } from './call.ts';
 import { accepted, completed, failed, refused } from './outcome.ts';
@@ -148,7 +148,7 @@ async function runOnce(tool: Tool, args: unknown, call: Call, context: DispatchC
 function newRequest(call: Call, nowMs: number, deadlineMs: number): NewRequest {
   const expiresMs = nowMs + SERVER_LIMITS.requestRetentionMs;
   const { client, requestId } = call;
-  return { clientId: client.id, requestId, digest: digestOf(call), deadlineMs, expiresMs };
+  return { clientId: client.id, requestId, digest: digestOfRequest(call), deadlineMs, expiresMs };
 }
 
 /** Runs a direct tool for at most its time; a tool that does not heed its signal is not waited for. */

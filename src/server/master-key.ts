@@ -8,10 +8,10 @@ import {
   openSync,
   readFileSync,
   rmSync,
-  writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { SetupError } from '../errors/index.ts';
+import { isOpenToOthers, syncFolder, writeAll } from '../disk.ts';
+import { SetupError, systemCodeOf } from '../errors/index.ts';
 import type { EngineUrls } from '../jobs/index.ts';
 import type { ClientRecord, RecordStore } from '../store/index.ts';
 import type { Logger } from '../tools/index.ts';
@@ -125,13 +125,12 @@ function readKey(path: string): string | null {
   try {
     file = openSync(path, 'r');
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return null;
+    if (systemCodeOf(error) === 'ENOENT') return null;
     throw new SetupError(`cannot read the master key: ${String(error)}`, { cause: error });
   }
   try {
     const { mode } = fstatSync(file);
-    // Windows keeps access lists instead.
-    if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
+    if (isOpenToOthers(mode)) {
       throw new SetupError(
         `the master key ${path} is open to other users (mode ${(mode & 0o777).toString(8)}): run chmod 600 on it`,
       );
@@ -156,7 +155,7 @@ function makeFile(path: string): boolean {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const file = openSync(draft, 'wx', 0o600);
     try {
-      writeSync(file, `${generateSecret()}\n`);
+      writeAll(file, Buffer.from(`${generateSecret()}\n`));
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -165,26 +164,11 @@ function makeFile(path: string): boolean {
     syncFolder(folder);
     return true;
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return false;
+    if (systemCodeOf(error) === 'EEXIST') return false;
     throw new SetupError(`cannot make the master key: ${String(error)}`, { cause: error });
   } finally {
     rmSync(draft, { force: true });
   }
-}
-
-function syncFolder(path: string): void {
-  // Windows has no such thing.
-  if (process.platform === 'win32') return;
-  const folder = openSync(path, 'r');
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }
 
 function liesOpen({ keys }: ClientRecord): boolean {

@@ -1,7 +1,8 @@
 import { ProtocolError } from '../errors/index.ts';
 import { TERMS_LIMITS } from '../limits.ts';
 import type { ClientTerms, Creation, RecordStore } from '../store/index.ts';
-import { type Logger, matcherOf } from '../tools/index.ts';
+import { DAY_MS, leftOfWindow, MINUTE_MS } from '../store/windows.ts';
+import { idlePatterns, type Logger, matcherOf } from '../tools/index.ts';
 import { BUILT_IN_NAMES } from './built-in/names.ts';
 import type { Client } from './key-ring.ts';
 
@@ -93,8 +94,7 @@ export function createScopeWatch(tools: Iterable<string>, log: Logger): (clients
   return (clients) => {
     const idle = new Set<string>();
     for (const { id, terms } of clients) {
-      for (const pattern of terms.scopes) {
-        if (pattern === '*' || names.some(matcherOf(pattern))) continue;
+      for (const pattern of idlePatterns(terms.scopes, names)) {
         const key = `${id}\n${pattern}`;
         idle.add(key);
         if (!told.has(key))
@@ -107,10 +107,6 @@ export function createScopeWatch(tools: Iterable<string>, log: Logger): (clients
 
 /** Counts of a client, shared by all replicas. */
 type Counters = Pick<RecordStore, 'counters'>['counters'];
-
-export const MINUTE_MS = 60_000;
-/** In UTC, as all windows. */
-const DAY_MS = 86_400_000;
 
 /** Counts one call, of a client whose calls are limited. @throws ProtocolError `rate_limited` */
 export async function countCall({ id, terms }: Client, counters: Counters, nowMs: number): Promise<void> {
@@ -175,5 +171,5 @@ export async function countJob(
 }
 
 function rateLimited(message: string, windowMs: number, nowMs: number): ProtocolError {
-  return new ProtocolError('rate_limited', message, { retry_after_ms: windowMs - (nowMs % windowMs) });
+  return new ProtocolError('rate_limited', message, { retry_after_ms: leftOfWindow(windowMs, nowMs) });
 }

@@ -13,5 +13,5 @@ export {
   type Questions,
   refuseToAsk,
 } from './question.ts';
-export { matcherOf } from './pattern.ts';
+export { idlePatterns, matcherOf } from './pattern.ts';
 export { type Issue, type JsonSchema, type Schema, withJsonSchema } from './schema.ts';

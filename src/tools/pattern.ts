@@ -1,3 +1,8 @@
+/** Those of the patterns that no name fits. `*` stands for everything, also where there is nothing yet. */
+export function idlePatterns(patterns: readonly string[], names: readonly string[]): readonly string[] {
+  return patterns.filter((pattern) => pattern !== '*' && !names.some(matcherOf(pattern)));
+}
+
 /**
  * Tells whether names fit a pattern, where `*` stands for any run of characters, an empty one too. Each piece between
  * two stars is taken where it first occurs: what comes later could only leave less room, so nothing is tried twice.

@@ -7,7 +7,7 @@ import {
 import type { RequestListener } from 'node:http';
 import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
-import { SetupError } from '../errors/index.ts';
+import { SetupError, systemCodeOf } from '../errors/index.ts';
 
 /** A certificate and its private key, as PEM text. */
 export interface TlsPair {
@@ -60,7 +60,7 @@ function parseKey(text: string, name: string): KeyObject {
   try {
     return createPrivateKey(text);
   } catch (error) {
-    const locked = error instanceof Error && 'code' in error && error.code === 'ERR_MISSING_PASSPHRASE';
+    const locked = systemCodeOf(error) === 'ERR_MISSING_PASSPHRASE';
     throw new SetupError(
       locked || text.includes('ENCRYPTED')
         ? `${name} is locked by a passphrase: give the key without one, readable by you alone`

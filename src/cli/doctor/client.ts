@@ -1,11 +1,10 @@
 import { createClient } from '../../client/index.ts';
 import type { Explanation } from '../../server/built-in/explanation.ts';
 import { BUILT_IN_NAMES } from '../../server/built-in/names.ts';
-import { matcherOf } from '../../tools/index.ts';
+import { idlePatterns } from '../../tools/index.ts';
 import { fingerprintOf } from '../../wire/algorithms.ts';
 import type { PlacedCredential } from '../../wire/credential.ts';
 import type { JsonObject } from '../../wire/index.ts';
-import { credentialOf } from '../client.ts';
 import { failureOf } from '../exits.ts';
 import type { ClientFlags } from '../options.ts';
 import { dateText } from '../output.ts';
@@ -17,8 +16,8 @@ import { type Line, line, SOON_MS } from './screen.ts';
 /** What a credential can do, and where that ends; asks a few signed calls that run nothing. */
 export async function examineClient(flags: ClientFlags, signal: AbortSignal): Promise<Explained> {
   const found = await dryRun({}, flags, signal);
-  if (found.probe === null) return found;
-  const credential = credentialOf(flags);
+  const { credential } = found;
+  if (credential === null) return found;
   const timeoutMs = flags.timeoutMs ?? TIMEOUT_MS;
   const [before, after] = await Promise.all([
     addressLines(new URL(credential.url), timeoutMs),
@@ -106,7 +105,7 @@ async function serverLines(
     return [...lines, line('tools', 'warning', `the list does not come: ${failureOf(error).text}`)];
   }
   const own = names.filter((name) => !BUILT_IN_NAMES.has(name));
-  const idle = scopes.filter((pattern) => pattern !== '*' && !names.some(matcherOf(pattern)));
+  const idle = idlePatterns(scopes, names);
   const all = scopes.join(', ');
   return [
     ...lines,

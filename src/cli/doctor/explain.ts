@@ -16,6 +16,8 @@ export const TIMEOUT_MS = 10_000;
 /** What a dry run has found. */
 export interface Explained {
   readonly lines: readonly Line[];
+  /** What was asked with, and what came of it; both null where the credential cannot be used. */
+  readonly credential: PlacedCredential | null;
   readonly probe: Probe | null;
   /** Of a server that has answered, and in a way that is understood. */
   readonly explanation: Explanation | null;
@@ -71,7 +73,7 @@ export async function dryRun(
   const { data = null } = EXPLANATION.safeParse(seen.result);
   const first = line('credential', 'ok', credentialText(flags.credential, credential));
   const path = linesOf(seen, credential, data?.window ?? null, { connection: credential.url });
-  const base = { probe: seen, explanation: data };
+  const base = { credential, probe: seen, explanation: data };
   const at = seen.setback === null && data === null ? 'explain' : refusedAt(seen, credential);
   if (at === null && data !== null) {
     const lines = [first, ...path, ...data.steps.map(lineOf)];
@@ -100,6 +102,7 @@ function withoutCredential({ exit, code, message }: Failure): Explained {
   const steps = [line('credential', 'refused', message)];
   return {
     lines: steps,
+    credential: null,
     probe: null,
     explanation: null,
     refusedBy: 'credential',

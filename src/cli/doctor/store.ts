@@ -1,5 +1,6 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { isOpenToOthers } from '../../disk.ts';
 import { AUDIT_LIMITS } from '../../audit/limits.ts';
 import type { Sealer } from '../../server/sealer.ts';
 import type { ClientRecord } from '../../store/client-records.ts';
@@ -47,7 +48,7 @@ function filesLine(dir: string): Line {
 
 function isOpen(path: string): boolean {
   // One that has just gone, such as a log of the database, is open to nobody.
-  return ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) !== 0;
+  return isOpenToOthers(statSync(path, { throwIfNoEntry: false })?.mode ?? 0);
 }
 
 async function keyLines(

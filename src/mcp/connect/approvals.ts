@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import type { Credential } from '../../wire/credential.ts';
-import { SetupError } from '../../errors/index.ts';
+import { SetupError, systemCodeOf } from '../../errors/index.ts';
 import { CONNECT_LIMITS } from '../../limits.ts';
 import { canonicalize, isObject } from '../../wire/index.ts';
 import { writeWhole } from '../write-file.ts';
@@ -67,7 +67,7 @@ function readText(path: string): string | null {
     // A pipe must not block.
     file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    if (systemCodeOf(error) === 'ENOENT') return null;
     throw new SetupError(`cannot read ${path}: ${wordsOf(error)}`, { cause: error });
   }
   try {

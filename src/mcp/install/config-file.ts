@@ -1,6 +1,6 @@
 import { constants, copyFileSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { SetupError } from '../../errors/index.ts';
+import { SetupError, systemCodeOf } from '../../errors/index.ts';
 import { INSTALL_LIMITS } from '../../limits.ts';
 import { writeWhole } from '../write-file.ts';
 
@@ -24,7 +24,7 @@ export function readConfig(path: string): ConfigFile {
     return { path, text, mode: stat.mode & 0o777 };
   } catch (error) {
     if (error instanceof SetupError) throw error;
-    if (codeOf(error) === 'ENOENT') return { path, text: '', mode: null };
+    if (systemCodeOf(error) === 'ENOENT') return { path, text: '', mode: null };
     if (error instanceof TypeError) throw new SetupError(`${path} is not UTF-8 text`, { cause: error });
     throw new SetupError(`cannot read ${path}: ${wordsOf(error)}`, { cause: error });
   }
@@ -52,10 +52,6 @@ export function writeConfig(before: ConfigFile, text: string, newMode: number, n
   } catch (error) {
     throw new SetupError(`cannot write ${path}: ${wordsOf(error)}`, { cause: error });
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }
 
 function wordsOf(error: unknown): string {

@@ -2,13 +2,14 @@ import { z } from 'zod';
 import { type Code, issuesOf, ProtocolError } from '../../errors/index.ts';
 import type { TimeWindow } from '../../limits.ts';
 import type { RecordStore } from '../../store/index.ts';
+import { leftOfWindow, MINUTE_MS } from '../../store/windows.ts';
 import { matcherOf, NONE, parseArgs, type Tool } from '../../tools/index.ts';
 import type { Policy } from '../authorize.ts';
 import { refuseUnanswered } from '../dispatch.ts';
 import type { Client } from '../key-ring.ts';
 import { completed } from '../outcome.ts';
 import { type BuiltIn, type Caller, isBuiltIn } from '../registry.ts';
-import { maxOpenJobsOf, mayCall, MINUTE_MS, usedBy } from '../terms.ts';
+import { maxOpenJobsOf, mayCall, usedBy } from '../terms.ts';
 import { defineBuiltIn } from './define.ts';
 import { EXPLANATION, type Explanation } from './explanation.ts';
 
@@ -116,7 +117,7 @@ function rateStep({ calls_per_minute: calls }: Standing, nowMs: number): Step {
   const { used, limit } = calls;
   const detail = `${used} of ${limit} calls of this minute are used, this one included`;
   if (used < limit) return passing('rate', detail);
-  const nextMs = MINUTE_MS - (nowMs % MINUTE_MS);
+  const nextMs = leftOfWindow(MINUTE_MS, nowMs);
   return refusing(
     'rate',
     'rate_limited',

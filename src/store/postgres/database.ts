@@ -1,6 +1,6 @@
 import type * as Pg from 'pg';
 import type { Client, ClientConfig, Pool, QueryResult } from 'pg';
-import { SetupError, StoreError } from '../../errors/index.ts';
+import { SetupError, StoreError, systemCodeOf } from '../../errors/index.ts';
 import { POSTGRES_LIMITS } from '../../limits.ts';
 import { publicUrl } from '../public-url.ts';
 
@@ -130,14 +130,10 @@ async function retrying(run: () => Promise<QueryResult<Row>>): Promise<QueryResu
     try {
       return await run();
     } catch (error) {
-      const isRace = LOST_RACES.has(codeOf(error)) && tries < TRIES;
+      const isRace = LOST_RACES.has(systemCodeOf(error)) && tries < TRIES;
       if (!isRace) throw new StoreError('the database cannot be used', { cause: error });
     }
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }
 
 /** What the driver says, in words that help. */
@@ -155,7 +151,7 @@ const REASONS: Readonly<Record<string, string>> = {
 export function setupError(error: unknown, where: string): SetupError {
   const message = error instanceof Error ? error.message : String(error);
   const reason =
-    REASONS[String(codeOf(error))] ??
+    REASONS[String(systemCodeOf(error))] ??
     (/timeout expired|connection timeout|read timeout/i.test(message) ? 'it does not answer' : message);
   return new SetupError(`cannot use ${where}: ${reason}`, { cause: error });
 }

@@ -9,11 +9,11 @@ import {
   openSync,
   readdirSync,
   unlinkSync,
-  writeSync,
 } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { StoreError } from '../../errors/index.ts';
+import { writeAll } from '../../disk.ts';
+import { StoreError, systemCodeOf } from '../../errors/index.ts';
 import type { AuditRecords } from '../audit-records.ts';
 
 /** Power cuts are rarer than crashes of a process: what a turn wrote reaches the disk itself within this time. */
@@ -147,12 +147,6 @@ function letGo(file: number): void {
   }
 }
 
-/** @returns their number. @throws when the disk refuses, with a part of them written perhaps */
-function writeAll(file: number, bytes: Buffer): number {
-  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
-  return bytes.length;
-}
-
 function pathOf(dir: string, chain: string): string {
   if (!NAME.test(chain)) throw new StoreError(`there is no chain ${JSON.stringify(chain)}`);
   return join(dir, chain + SUFFIX);
@@ -260,7 +254,7 @@ async function openToRead(dir: string, chain: string): Promise<FileHandle | null
   try {
     return await open(pathOf(dir, chain), 'r');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    if (systemCodeOf(error) === 'ENOENT') return null;
     throw storeError(error);
   }
 }

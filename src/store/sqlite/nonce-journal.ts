@@ -6,9 +6,9 @@ import {
   readdirSync,
   readFileSync,
   unlinkSync,
-  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { writeAll } from '../../disk.ts';
 import { SetupError } from '../../errors/index.ts';
 import type { NonceKey } from './nonce-table.ts';
 
@@ -86,12 +86,6 @@ export function openJournal(dir: string, startMs: number, onKey: (key: NonceKey)
       unlinkSync(path);
     },
   };
-}
-
-/** Returns the number of bytes. @throws when the disk refuses, with a part of them written perhaps */
-function writeAll(file: number, bytes: Buffer, length: number): number {
-  for (let at = 0; at < length; ) at += writeSync(file, bytes, at, length - at);
-  return length;
 }
 
 /** Returns the length of the part that is whole: 0 for a file without header. */

@@ -1,6 +1,6 @@
 import type * as Bullmq from 'bullmq';
 import type { IQueueBackend } from 'bullmq';
-import { SetupError } from '../../../errors/index.ts';
+import { SetupError, systemCodeOf } from '../../../errors/index.ts';
 import type { Logger } from '../../../tools/index.ts';
 import { reasonOf } from './trouble.ts';
 
@@ -106,7 +106,7 @@ export async function loadPackages<T>(needed: string, install: string, load: () 
   try {
     return await load();
   } catch (error) {
-    const isMissing = error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND';
+    const isMissing = systemCodeOf(error) === 'ERR_MODULE_NOT_FOUND';
     const reason = isMissing ? '' : `, and they cannot be loaded: ${reasonOf(error)}`;
     throw new SetupError(`${needed}${reason}: run "npm install ${install}"`);
   }
