@@ -3,6 +3,7 @@ import { MESSAGE_LIMITS } from '../limits.ts';
 import { canonicalize, type MemberCount } from '../wire/canonical-json.ts';
 import { DEFAULT_CODEC, withSignature } from '../wire/codec.ts';
 import type { RequestMessage, Unsigned } from '../wire/envelope.ts';
+import { parseJson } from '../wire/parse-json.ts';
 import type { Signer } from './signer.ts';
 
 /** The members that stay the same in every transmission of a call. */
@@ -42,7 +43,7 @@ export function problemOf(members: Readonly<Record<string, unknown>>): string | 
 export function prepare(call: Omit<Call, 'v' | 'args'> & { readonly args: object }): Call {
   // A copy, because a retry must say what was said first, whatever the caller does to `args` meanwhile.
   // That `args` is an object is checked with the other members.
-  const copy = JSON.parse(canonicalize({ args: call.args })) as Pick<Call, 'args'>;
+  const copy = parseJson(canonicalize({ args: call.args })) as Pick<Call, 'args'>;
   const prepared = { ...call, ...copy, v: DEFAULT_CODEC.v };
   const problem = problemOf(prepared);
   if (problem !== null) throw new TypeError(problem);

@@ -1,4 +1,5 @@
 import { MESSAGE_LIMITS, type MessageLimits } from '../limits.ts';
+import { parseJson } from '../wire/parse-json.ts';
 import { scan } from '../wire/scan.ts';
 import { RpcError } from './rpc.ts';
 
@@ -22,7 +23,7 @@ export function parseMessage(bytes: Uint8Array, limits: MessageLimits = MESSAGE_
     throw new RpcError('invalidRequest', error instanceof Error ? error.message : 'the message is too deep');
   }
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch {
     throw new RpcError('parseError', 'the message is not JSON');
   }

@@ -1,6 +1,7 @@
 import { ProtocolError } from '../errors/index.ts';
 import { JOB_LIMITS } from '../limits.ts';
 import { type Answers, NONE, type Questions } from '../tools/index.ts';
+import { parseJson } from '../wire/index.ts';
 
 /** What a job asks, and what it was told. */
 export interface Dialogue {
@@ -46,12 +47,12 @@ export function toColumn(value: Questions | Answers): string | null {
 
 export function toQuestions(column: unknown): Questions {
   // Written by toColumn, from questions.
-  return typeof column === 'string' ? (JSON.parse(column) as Questions) : NONE;
+  return typeof column === 'string' ? (parseJson(column) as Questions) : NONE;
 }
 
 export function toAnswers(column: unknown): Answers {
   // Written by toColumn, from answers.
-  return typeof column === 'string' ? (JSON.parse(column) as Answers) : NONE;
+  return typeof column === 'string' ? (parseJson(column) as Answers) : NONE;
 }
 
 function isEmpty(value: object): boolean {

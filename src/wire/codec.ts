@@ -4,6 +4,7 @@ import { NO_REQUEST_ID, type RequestMessage, type ResponseMessage, type Unsigned
 import { isObject } from './json.ts';
 import type { MessageLimits } from '../limits.ts';
 import { mcp01 } from './mcp-0.1.ts';
+import { parseJson } from './parse-json.ts';
 import { scan } from './scan.ts';
 
 /** What one value of `v` means: the members of its messages and the text that is signed. */
@@ -89,7 +90,7 @@ function parse(
   const members = scan(text, limits);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch {
     // The parser's own message quotes the input; ours never does.
     throw new ProtocolError('bad_envelope', '$: is not JSON');

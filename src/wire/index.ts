@@ -20,4 +20,5 @@ export {
 export { checkCarried } from './carried.ts';
 export { asResult } from './result.ts';
 export { isObject, type JsonObject, type JsonValue } from './json.ts';
+export { parseJson } from './parse-json.ts';
 export { generateSecret, weaknessOf } from './secret.ts';

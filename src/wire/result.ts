@@ -1,6 +1,7 @@
 import type { MessageLimits } from '../limits.ts';
 import { canonicalize } from './canonical-json.ts';
 import type { JsonObject } from './json.ts';
+import { parseJson } from './parse-json.ts';
 
 /** What a response holds beside its result; its two ids have at most 128 characters each. */
 const ENVELOPE_BYTES = 640;
@@ -25,5 +26,5 @@ export function asResult(value: object, limits: MessageLimits): JsonObject {
     throw new RangeError(`it has more than ${maxBytes} bytes`);
   }
   // The text was written from an object with this one member, and canonicalize writes only JSON.
-  return (JSON.parse(text) as { readonly result: JsonObject }).result;
+  return (parseJson(text) as { readonly result: JsonObject }).result;
 }

@@ -10,7 +10,7 @@ const OPEN_BRACE = 123;
 const CLOSE_BRACE = 125;
 
 /**
- * One linear look at a text before JSON.parse sees it: refuses nesting and member counts over the
+ * One linear look at a text before it is parsed: refuses nesting and member counts over the
  * limits and returns how many object members the text writes (each has exactly one colon outside
  * strings). The canonical form must count the same, else a name was doubled (docs/protocol.md §4).
  * It checks no syntax; JSON.parse does.
@@ -47,8 +47,8 @@ export function scan(text: string, limits: MessageLimits): number {
   return members;
 }
 
-/** Index of the quote that ends the string begun at `start`, or of the last character if none does. */
-function endOfString(text: string, start: number): number {
+/** Index of the quote that ends the string begun before, at `start` at the latest; the text's length if none does. */
+export function endOfString(text: string, start: number): number {
   let end = start;
   for (;;) {
     end = text.indexOf('"', end + 1);

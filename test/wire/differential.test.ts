@@ -2,7 +2,6 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import canonicalize from 'canonicalize';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ProtocolError } from '../../src/errors/index.ts';
@@ -56,14 +55,6 @@ function chooser(seed: number): Choice {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
     return (state >>> 16) % count;
   };
-}
-
-/**
- * Is it JSON.parse itself that reads another value? V8 13.6 (Node 24.21) does, for a name of a single escape: once it
- * has seen objects of that shape, `{"\\u0062":1}` has the name of a backslash. Such a message is refused, never mistaken.
- */
-function misreads(text: string, value: object): boolean {
-  return canonicalize(JSON.parse(text)) !== canonicalize(value);
 }
 
 /** One of the many texts of a value. */
@@ -194,7 +185,6 @@ describe.skipIf(!havePython)('a message means the same here and to a peer in Pyt
         const bytes = Buffer.from(envelope(spelled));
         const text = signedText(bytes);
         const read = await reader.read(bytes);
-        if (read !== text && misreads(spelled, args)) return;
         expect(text).not.toBeNull();
         expect(read).toBe(text);
       }),

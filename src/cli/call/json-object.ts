@@ -1,5 +1,5 @@
 import { MESSAGE_LIMITS } from '../../limits.ts';
-import { canonicalize, isObject, type JsonObject } from '../../wire/index.ts';
+import { canonicalize, isObject, type JsonObject, parseJson } from '../../wire/index.ts';
 import { scan } from '../../wire/scan.ts';
 import { Failure, wrongUse } from '../exits.ts';
 
@@ -15,7 +15,7 @@ export function parseObject(json: string, what: string, example: string): JsonOb
   const like = `give one object, like '${example}'`;
   let value: unknown;
   try {
-    value = JSON.parse(json);
+    value = parseJson(json);
   } catch (error) {
     // The parser's own message quotes the text, which may hold a secret.
     const where = /at position \d+/.exec(String(error))?.[0] ?? 'at its end';

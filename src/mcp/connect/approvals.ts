@@ -3,7 +3,7 @@ import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs
 import type { Credential } from '../../wire/credential.ts';
 import { SetupError, systemCodeOf } from '../../errors/index.ts';
 import { CONNECT_LIMITS } from '../../limits.ts';
-import { canonicalize, isObject } from '../../wire/index.ts';
+import { canonicalize, isObject, parseJson } from '../../wire/index.ts';
 import { writeWhole } from '../write-file.ts';
 import { type Definition, type Definitions, isDefinition } from './definition.ts';
 
@@ -88,7 +88,7 @@ interface ToolsFile {
 function parse(text: string): ToolsFile | null {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch {
     return null;
   }

@@ -1,6 +1,6 @@
 import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/client';
 import { WRAP_LIMITS } from './limits.ts';
-import { isObject } from '../../wire/index.ts';
+import { isObject, parseJson } from '../../wire/index.ts';
 import { type Child, startChild } from './child.ts';
 import { createLineReader } from './lines.ts';
 import type { Talk } from './talk.ts';
@@ -107,7 +107,7 @@ export function createStdioTransport(
 /** `null` for what is no message. */
 function parse(line: string): JSONRPCMessage | null {
   try {
-    const value: unknown = JSON.parse(line);
+    const value: unknown = parseJson(line);
     // The client sorts messages by their members, and reports what is none.
     return isObject(value) && value['jsonrpc'] === '2.0' ? (value as JSONRPCMessage) : null;
   } catch {

@@ -1,5 +1,5 @@
 import { POSTGRES_LIMITS } from '../../limits.ts';
-import type { JsonObject } from '../../wire/index.ts';
+import { type JsonObject, parseJson } from '../../wire/index.ts';
 import type { Changes } from '../changes.ts';
 import { toAnswers } from '../dialogue.ts';
 import { type Attempt, type Fence, isTerminal, type JobEnd, type JobState } from '../record-store.ts';
@@ -132,7 +132,7 @@ function ended({ state, result, error }: JobEnd, nowMs: number) {
 
 function toAttempt(row: Row): Attempt {
   // Written by toNewRow, from a JobSpec.
-  const { args, attempts, backoffMs } = JSON.parse(String(row['spec'])) as JobSpec;
+  const { args, attempts, backoffMs } = parseJson(String(row['spec'])) as JobSpec;
   return {
     fence: { jobId: String(row['id']), number: Number(row['fence']) },
     clientId: String(row['client_id']),

@@ -1,5 +1,5 @@
 import { JOB_LIMITS } from '../../limits.ts';
-import type { JsonObject } from '../../wire/index.ts';
+import { type JsonObject, parseJson } from '../../wire/index.ts';
 import { toAnswers, toColumn, toQuestions } from '../dialogue.ts';
 import type { DueJob, JobRecord, JobState, JobSummary, NewJob } from '../record-store.ts';
 import type { Row } from './database.ts';
@@ -62,7 +62,7 @@ export function toSummary(row: Row): JobSummary {
     revision: Number(row['revision']),
     progress: toObject(row['progress']),
     // Text as JSON: it may hold U+0000, which the database does not.
-    error: row['error'] === null ? null : String(JSON.parse(String(row['error']))),
+    error: row['error'] === null ? null : String(parseJson(String(row['error']))),
     createdMs: Number(row['created_ms']),
     updatedMs: Number(row['updated_ms']),
   };
@@ -94,5 +94,5 @@ export function toDueJob(row: Row): DueJob {
 
 function toObject(text: unknown): JsonObject | null {
   // Written by JSON.stringify, from objects.
-  return typeof text === 'string' ? (JSON.parse(text) as JsonObject) : null;
+  return typeof text === 'string' ? (parseJson(text) as JsonObject) : null;
 }

@@ -1,4 +1,5 @@
 import { POSTGRES_LIMITS } from '../../limits.ts';
+import { parseJson } from '../../wire/index.ts';
 import type { NewRequest, Outcome, RequestRecord, RequestRecords } from '../record-store.ts';
 import { type Batcher, createBatcher } from './batch.ts';
 import type { Database, Row } from './database.ts';
@@ -124,7 +125,7 @@ function toRequest(row: Row): RequestRecord {
     digest: String(digest),
     jobId: id === null ? null : String(id),
     // Written by `finish` above, from an Outcome.
-    outcome: outcome === null ? null : (JSON.parse(String(outcome)) as Outcome),
+    outcome: outcome === null ? null : (parseJson(String(outcome)) as Outcome),
     deadlineMs: Number(deadlineMs),
   };
 }

@@ -1,5 +1,5 @@
 import type { Answers, Questions } from '../../tools/index.ts';
-import type { JsonObject } from '../../wire/index.ts';
+import { type JsonObject, parseJson } from '../../wire/index.ts';
 import { toAnswers, toColumn, toQuestions } from '../dialogue.ts';
 import type { JobState, RequestRecord } from '../record-store.ts';
 import type { Database, Row, Statement } from './driver.ts';
@@ -235,7 +235,7 @@ function toText(value: JsonObject | null): string | null {
 
 export function toObject(text: Row[string] | undefined): JsonObject | null {
   // Written by toText above, from objects.
-  return typeof text === 'string' ? (JSON.parse(text) as JsonObject) : null;
+  return typeof text === 'string' ? (parseJson(text) as JsonObject) : null;
 }
 
 export function toState(row: Row): JobState {
@@ -251,7 +251,7 @@ function toJobRow(row: Row): JobRow {
     tool: String(row['tool']),
     createdMs: Number(row['created_ms']),
     // The column is only ever written by this module.
-    spec: JSON.parse(String(row['spec'])) as JobSpec,
+    spec: parseJson(String(row['spec'])) as JobSpec,
     state: toState(row),
     priority: Number(row['priority']),
     visibleMs: row['visible_ms'] === null ? null : Number(row['visible_ms']),

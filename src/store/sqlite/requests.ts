@@ -1,3 +1,4 @@
+import { parseJson } from '../../wire/index.ts';
 import type { NewRequest, Outcome, RequestRecord, RequestRecords } from '../record-store.ts';
 import type { Database, Row } from './driver.ts';
 import { type JobRows, toRequest } from './job-rows.ts';
@@ -76,7 +77,7 @@ function toDirectRequest(row: Row): RequestRecord {
     digest: String(row['digest']),
     jobId: null,
     // Written by `finish` above, from an Outcome.
-    outcome: row['outcome'] === null ? null : (JSON.parse(String(row['outcome'])) as Outcome),
+    outcome: row['outcome'] === null ? null : (parseJson(String(row['outcome'])) as Outcome),
     deadlineMs: Number(row['deadline_ms']),
   };
 }
