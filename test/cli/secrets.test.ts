@@ -20,8 +20,8 @@ interface Watched {
   leaks(secrets: readonly string[]): string[];
   /** What was written; without what is a secret on purpose. */
   add(where: string, text: string): void;
-  /** Arguments and environment of a process and of all that it started. */
-  addProcess(where: string, pid: number | undefined): void;
+  /** Arguments and environment of a process and of all that it started; how many of these texts there were. */
+  addProcess(where: string, pid: number | undefined): number;
 }
 
 function createWatch(): Watched {
@@ -29,13 +29,15 @@ function createWatch(): Watched {
   return {
     add: (where, text) => void texts.push([where, text]),
     addProcess(where, pid) {
-      for (const each of family(pid ?? 0)) {
-        for (const file of ['cmdline', 'environ']) {
-          const text = readFileSync(`/proc/${each}/${file}`, 'utf8');
-          expect(text).not.toBe('');
-          texts.push([`${where}: ${file} of ${each}`, text]);
-        }
-      }
+      const found = family(pid ?? 0).flatMap((each) =>
+        ['cmdline', 'environ'].map(
+          (file) => [`${where}: ${file} of ${each}`, readFileSync(`/proc/${each}/${file}`, 'utf8')] as const,
+        ),
+      );
+      // A process that is about to begin, or that has ended, shows nothing.
+      const shown = found.filter(([, text]) => text !== '');
+      texts.push(...shown);
+      return shown.length;
     },
     leaks: (secrets) => {
       const parts = secrets.flatMap(partsOf);
@@ -132,7 +134,8 @@ describe.skipIf(!haveProc)('secrets and tokens', () => {
       await host(cwd, ['mcp', '--data', 'm']),
     ];
     const running = [service, wrapped, ...hosts];
-    for (const [i, { child }] of running.entries()) seen.addProcess(`process ${i}`, child.pid);
+    for (const [i, { child }] of running.entries())
+      expect(seen.addProcess(`process ${i}`, child.pid)).toBeGreaterThanOrEqual(2);
     for (const { child } of running) child.kill('SIGTERM');
     for (const [i, { ended }] of running.entries()) {
       const { stdout, stderr } = await ended;
