@@ -6,7 +6,7 @@ import type { Outcome, RecordStore, RequestRecord } from '../store/index.ts';
 import { type Answers, NONE } from '../tools/index.ts';
 import type { Call } from './call.ts';
 import { accepted } from './outcome.ts';
-import { mayCall, refuseEnded } from './terms.ts';
+import { mayCall, refuseEnded } from './clients/terms.ts';
 import type { Registry } from './registry.ts';
 import type { Verified } from './verify.ts';
 

@@ -3,7 +3,7 @@ import type { RecordStore } from '../store/index.ts';
 import type { Tool } from '../tools/index.ts';
 import type { Call } from './call.ts';
 import type { BuiltIn, Registry } from './registry.ts';
-import { countCall, daySpent, hasSpentDay, mayCall } from './terms.ts';
+import { countCall, daySpent, hasSpentDay, mayCall } from './clients/terms.ts';
 
 declare const authorized: unique symbol;
 

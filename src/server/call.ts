@@ -1,6 +1,6 @@
 import type { Answers } from '../tools/index.ts';
 import type { JsonObject } from '../wire/index.ts';
-import type { Client, Generation } from './key-ring.ts';
+import type { Client, Generation } from './clients/key-ring.ts';
 
 declare const proven: unique symbol;
 

@@ -11,10 +11,10 @@ import type { Call } from './call.ts';
 import { type DispatchContext, dispatch, type Watch } from './dispatch.ts';
 import { type FlightLimits, isFlood, refuseWhenBusy } from './flights.ts';
 import { knownError } from './known-error.ts';
-import type { Client, KeyRing } from './key-ring.ts';
+import type { Client, KeyRing } from './clients/key-ring.ts';
 import { ownJob, ownJobChanged } from './own-job.ts';
 import type { Registry } from './registry.ts';
-import { refuseEnded, type Scope, scopeOf } from './terms.ts';
+import { refuseEnded, type Scope, scopeOf } from './clients/terms.ts';
 
 declare const isKnown: unique symbol;
 

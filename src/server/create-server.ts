@@ -7,16 +7,16 @@ import { jobTools } from './built-in/jobs.ts';
 import { serverIdentity } from './built-in/identity.ts';
 import { listTools } from './built-in/list-tools.ts';
 import { type Calls, createCalls } from './calls.ts';
-import { addClient, addToken, type ClientDesk, type NewClient, revokeClient } from './clients.ts';
+import { addClient, addToken, type ClientsContext, type NewClient, revokeClient } from './clients/clients.ts';
 import { createPipeline } from './handle.ts';
-import { type KeyRing, openKeyRing } from './key-ring.ts';
+import { type KeyRing, openKeyRing } from './clients/key-ring.ts';
 import { type ResolvedServer, resolveServer, type ServerOptions } from './options.ts';
 import { createRegistry } from './registry.ts';
 import type { Reply } from './reply.ts';
-import { finishRotation, rotateClient, type Rotation } from './rotation.ts';
+import { finishRotation, rotateClient, type Rotation } from './clients/rotation.ts';
 import type { PlacedCredential } from '../wire/credential.ts';
 import { openRuntime, type Runtime } from './runtime.ts';
-import { createScopeWatch } from './terms.ts';
+import { createScopeWatch } from './clients/terms.ts';
 
 /** What a transport needs: bytes in, bytes out. */
 export interface Endpoint {
@@ -145,8 +145,8 @@ async function assemble(runtime: Runtime, options: ResolvedServer): Promise<Serv
 type ClientVerb = 'addClient' | 'addToken' | 'rotateClient' | 'finishRotation' | 'revokeClient';
 
 /** What they change is known to this server when they have ended. */
-function clientVerbs(desk: ClientDesk, keyRing: KeyRing): Pick<Server, ClientVerb> {
-  const { store } = desk;
+function clientVerbs(context: ClientsContext, keyRing: KeyRing): Pick<Server, ClientVerb> {
+  const { store } = context;
   async function thenKnown<T>(change: Promise<T>): Promise<T> {
     try {
       return await change;
@@ -157,9 +157,9 @@ function clientVerbs(desk: ClientDesk, keyRing: KeyRing): Pick<Server, ClientVer
     }
   }
   return {
-    addClient: (client) => thenKnown(addClient(desk, client)),
+    addClient: (client) => thenKnown(addClient(context, client)),
     addToken: (id) => thenKnown(addToken(store, id)),
-    rotateClient: (id, rotation) => thenKnown(rotateClient(desk, id, rotation)),
+    rotateClient: (id, rotation) => thenKnown(rotateClient(context, id, rotation)),
     finishRotation: (id) => thenKnown(finishRotation(store, id)),
     revokeClient: (id) => thenKnown(revokeClient(store, id).then(() => {})),
   };

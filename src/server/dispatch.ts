@@ -20,7 +20,7 @@ import type { Call } from './call.ts';
 import { accepted, completed, failed, refused } from './outcome.ts';
 import { isBuiltIn } from './registry.ts';
 import { endOfWork } from './refusal.ts';
-import { countJob, daySpent, maxOpenJobsOf } from './terms.ts';
+import { countJob, daySpent, maxOpenJobsOf } from './clients/terms.ts';
 
 export interface DispatchContext {
   readonly store: RecordStore;

@@ -7,7 +7,7 @@ import { recordReply, refuseUnaudited, unaudited } from './audit-calls.ts';
 import { authorize, type Policy } from './authorize.ts';
 import { type DispatchContext, dispatch } from './dispatch.ts';
 import { type FlightLimits, isFlood, refuseWhenBusy } from './flights.ts';
-import type { KeyRing } from './key-ring.ts';
+import type { KeyRing } from './clients/key-ring.ts';
 import { knownError } from './known-error.ts';
 import { refused } from './outcome.ts';
 import { isRefusal } from './refusal.ts';

@@ -12,7 +12,7 @@ import { ID_RULE, isId, weaknessOf } from '../wire/index.ts';
 import type { Policy } from './authorize.ts';
 import { BUILT_IN_NAMES } from './built-in/names.ts';
 import { stderrLog, unfailing } from './log.ts';
-import { masterFolder } from './master-key.ts';
+import { masterFolder } from './clients/master-key.ts';
 
 /** What a server and a worker are told alike; what has no default is `tools`. */
 interface SharedOptions {

@@ -1,6 +1,6 @@
 import type { Outcome } from '../store/index.ts';
 import type { JsonSchema, Schema, Tool } from '../tools/index.ts';
-import type { Client, Generation } from './key-ring.ts';
+import type { Client, Generation } from './clients/key-ring.ts';
 
 /** Who calls, as far as a built-in tool needs to know. */
 export interface Caller {

@@ -1,7 +1,7 @@
 import type { MessageLimits } from '../limits.ts';
 import type { Outcome } from '../store/index.ts';
 import { type Codec, DEFAULT_CODEC, NO_REQUEST_ID, withSignature } from '../wire/index.ts';
-import type { Generation } from './key-ring.ts';
+import type { Generation } from './clients/key-ring.ts';
 import { httpStatusOf } from './outcome.ts';
 
 /** What goes back on the wire. */

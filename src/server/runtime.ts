@@ -8,7 +8,7 @@ import {
   type Worker,
 } from '../jobs/index.ts';
 import { JOB_LIMITS, SERVER_LIMITS, type TimeWindow } from '../limits.ts';
-import { type Master, openMaster } from './master-key.ts';
+import { type Master, openMaster } from './clients/master-key.ts';
 import type { ResolvedWorker } from './options.ts';
 import { within } from './within.ts';
 

@@ -1,7 +1,7 @@
 import { ProtocolError } from '../errors/index.ts';
 import type { Decoded, RequestMessage } from '../wire/index.ts';
 import { verifyAmong } from '../wire/algorithms.ts';
-import type { Client, Generation, KeyRing } from './key-ring.ts';
+import type { Client, Generation, KeyRing } from './clients/key-ring.ts';
 
 declare const verified: unique symbol;
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { addClient } from '../../src/server/clients.ts';
-import { openMaster } from '../../src/server/master-key.ts';
+import { addClient } from '../../src/server/clients/clients.ts';
+import { openMaster } from '../../src/server/clients/master-key.ts';
 import { openPostgresClients } from '../../src/store/postgres/open.ts';
 import type { Credential } from '../../src/transports/index.ts';
 import { generateSecret } from '../../src/wire/index.ts';

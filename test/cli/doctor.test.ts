@@ -10,7 +10,7 @@ import { credentialOf } from '../../src/cli/client.ts';
 import exampleTools from '../../src/cli/serve/example-tools.ts';
 import { EXITS, failureOf } from '../../src/cli/exits.ts';
 import { ProtocolError } from '../../src/errors/index.ts';
-import { changeClient } from '../../src/server/clients.ts';
+import { changeClient } from '../../src/server/clients/clients.ts';
 import { openClientStore } from '../../src/store/index.ts';
 import { createServer, type Credential, listen, type Server } from '../../src/transports/index.ts';
 import { generateSecret } from '../../src/wire/index.ts';

@@ -3,7 +3,7 @@ import { ProtocolError, ToolError } from '../../src/errors/index.ts';
 import { MESSAGE_LIMITS } from '../../src/limits.ts';
 import type { McpOptions } from '../../src/mcp/options.ts';
 import { LEGACY, META, MODERN, TASKS } from '../../src/mcp/protocol.ts';
-import { revokeTokens } from '../../src/server/clients.ts';
+import { revokeTokens } from '../../src/server/clients/clients.ts';
 import { openClientStore } from '../../src/store/index.ts';
 import { defineTool } from '../../src/tools/index.ts';
 import type { JsonObject } from '../../src/wire/index.ts';

@@ -3,7 +3,7 @@ import { expect, onTestFinished } from 'vitest';
 import { mcpRoute } from '../../src/mcp/index.ts';
 import type { McpOptions } from '../../src/mcp/options.ts';
 import { META, MODERN, TASKS } from '../../src/mcp/protocol.ts';
-import { addClient, addToken } from '../../src/server/clients.ts';
+import { addClient, addToken } from '../../src/server/clients/clients.ts';
 import { openClientStore } from '../../src/store/index.ts';
 import { type Credential, listen, type Listener } from '../../src/transports/index.ts';
 import type { JsonObject, JsonValue } from '../../src/wire/index.ts';

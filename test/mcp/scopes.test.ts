@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ProtocolError } from '../../src/errors/index.ts';
 import { MCP_LIMITS } from '../../src/limits.ts';
-import { revokeClient, setTerms } from '../../src/server/clients.ts';
+import { revokeClient, setTerms } from '../../src/server/clients/clients.ts';
 import type { ClientTerms } from '../../src/store/index.ts';
 import { openDesk } from '../support/clients.ts';
 import { createTestClock } from '../support/clock.ts';

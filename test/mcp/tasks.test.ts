@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ProtocolError, ToolError } from '../../src/errors/index.ts';
 import { JOB_POLICY, MCP_LIMITS } from '../../src/limits.ts';
 import { META } from '../../src/mcp/protocol.ts';
-import { revokeClient } from '../../src/server/clients.ts';
+import { revokeClient } from '../../src/server/clients/clients.ts';
 import { openClientStore } from '../../src/store/index.ts';
 import type { Progress, ToolContext } from '../../src/tools/index.ts';
 import type { JsonObject } from '../../src/wire/index.ts';

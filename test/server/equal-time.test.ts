@@ -4,7 +4,7 @@ import { createPipeline, type HandleContext } from '../../src/server/handle.ts';
 import type { ClientRecord } from '../../src/store/index.ts';
 import { ALGORITHMS, type KeyTexts } from '../../src/wire/algorithms.ts';
 import type { AlgorithmName } from '../../src/wire/envelope.ts';
-import { type KeyRing, openKeyRing } from '../../src/server/key-ring.ts';
+import { type KeyRing, openKeyRing } from '../../src/server/clients/key-ring.ts';
 import { MESSAGE_LIMITS } from '../../src/limits.ts';
 import type { Credential } from '../../src/transports/index.ts';
 import { openStore } from '../store/open.ts';

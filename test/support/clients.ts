@@ -1,9 +1,9 @@
 import { createSecretKey } from 'node:crypto';
-import { openMaster } from '../../src/server/master-key.ts';
-import { openKeyRing } from '../../src/server/key-ring.ts';
-import { addClient } from '../../src/server/clients.ts';
+import { openMaster } from '../../src/server/clients/master-key.ts';
+import { openKeyRing } from '../../src/server/clients/key-ring.ts';
+import { addClient } from '../../src/server/clients/clients.ts';
 import type { Caller } from '../../src/server/registry.ts';
-import { createSealer, type Sealer } from '../../src/server/sealer.ts';
+import { createSealer, type Sealer } from '../../src/server/clients/sealer.ts';
 import { type ClientRecord, OPEN_TERMS, openClientStore, type RecordStore } from '../../src/store/index.ts';
 import { START_MS } from './clock.ts';
 import { createTestLog } from './log.ts';

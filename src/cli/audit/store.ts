@@ -28,7 +28,7 @@ export async function signAudit<T>(
   work: (store: ClientStore, master: KeyObject) => Promise<T>,
 ): Promise<T> {
   return readAudit(urls, async (store) => {
-    const { masterFolder, openMaster } = await import('../../server/master-key.ts');
+    const { masterFolder, openMaster } = await import('../../server/clients/master-key.ts');
     // There is an audit, so that a server has run, and with it a master key was chosen.
     const { key } = await openMaster(store.clients, masterKey, masterFolder(urls));
     return work(store, key);

@@ -47,7 +47,7 @@ export function addClientsAdd(group: Command): void {
 
 /** @throws SetupError, Failure */
 async function add(id: string, place: Place, flags: AddFlags): Promise<PlacedCredential | PartnerCredential> {
-  const { addClient, addPartner, checkClient } = await import('../../server/clients.ts');
+  const { addClient, addPartner, checkClient } = await import('../../server/clients/clients.ts');
   const { url, serverId, algorithm, allowWeakKey = false } = flags;
   const publicKey = algorithm === 'ed25519' ? await givenPublicKey(flags) : undefined;
   const keys = algorithm === 'ed25519' ? undefined : givenSecrets(flags);

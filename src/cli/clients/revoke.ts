@@ -26,7 +26,7 @@ export function addClientsRevoke(group: Command): void {
 }
 
 async function revoke(id: string, urls: EngineUrls, { json }: RevokeFlags): Promise<void> {
-  const { revokeClient } = await import('../../server/clients.ts');
+  const { revokeClient } = await import('../../server/clients/clients.ts');
   const { revokedMs } = await withStore(urls, (store) => revokeClient(store, id));
   const since = dateText(revokedMs ?? 0);
   print({ client_id: id, revoked_ms: revokedMs }, json, `client ${id} is revoked since ${since}`);

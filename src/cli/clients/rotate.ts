@@ -46,7 +46,7 @@ async function rotate(
   place: Place,
   flags: RotateFlags,
 ): Promise<PlacedCredential | PartnerCredential> {
-  const { rotateClient, rotatePartner } = await import('../../server/rotation.ts');
+  const { rotateClient, rotatePartner } = await import('../../server/clients/rotation.ts');
   const { url, requestKeyFile, responseKeyFile, allowWeakKey = false } = flags;
   // One file alone can only be a public key.
   if (requestKeyFile !== undefined && responseKeyFile === undefined) {
@@ -59,7 +59,7 @@ async function rotate(
 }
 
 async function finish(id: string, { urls }: Place, { json }: RotateFlags): Promise<void> {
-  const { finishRotation } = await import('../../server/rotation.ts');
+  const { finishRotation } = await import('../../server/clients/rotation.ts');
   await withStore(urls, (store) => finishRotation(store, id));
   print({ client_id: id, keys: 1 }, json, `client ${id} has its newest keys only`);
 }

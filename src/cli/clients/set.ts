@@ -41,7 +41,7 @@ async function set(
   { json }: SetFlags,
 ): Promise<void> {
   const [{ setTerms }, { viewOfTerms }] = await Promise.all([
-    import('../../server/clients.ts'),
+    import('../../server/clients/clients.ts'),
     import('./view.ts'),
   ]);
   const client = await withStore(urls, (store) => setTerms(store, id, terms));

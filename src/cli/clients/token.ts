@@ -40,7 +40,7 @@ export function addClientsToken(group: Command): void {
 }
 
 async function give(id: string, urls: EngineUrls, { out, json }: TokenFlags): Promise<void> {
-  const { addToken } = await import('../../server/clients.ts');
+  const { addToken } = await import('../../server/clients/clients.ts');
   await withNewFile(out, async (write) => {
     const token = await withStore(urls, (store) => addToken(store, id));
     if (write !== null) {
@@ -55,7 +55,7 @@ async function give(id: string, urls: EngineUrls, { out, json }: TokenFlags): Pr
 }
 
 async function revoke(id: string, urls: EngineUrls, { json }: TokenFlags): Promise<void> {
-  const { revokeTokens } = await import('../../server/clients.ts');
+  const { revokeTokens } = await import('../../server/clients/clients.ts');
   await withStore(urls, (store) => revokeTokens(store, id));
   print({ client_id: id, tokens: 0 }, json, `client ${id} has no token any more; its keys stay`);
 }

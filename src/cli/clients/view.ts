@@ -1,7 +1,7 @@
 import { ALGORITHMS, fingerprintOf } from '../../wire/algorithms.ts';
 import { DEFAULT_ALGORITHM } from '../../wire/credential.ts';
 import type { ClientRecord, ClientTerms } from '../../store/index.ts';
-import type { Sealer } from '../../server/sealer.ts';
+import type { Sealer } from '../../server/clients/sealer.ts';
 import { countText, dateText, printable } from '../output.ts';
 
 /** What a client may do, as programs are told of it. */

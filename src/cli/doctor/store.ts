@@ -2,7 +2,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { isOpenToOthers } from '../../disk.ts';
 import { AUDIT_LIMITS } from '../../audit/limits.ts';
-import type { Sealer } from '../../server/sealer.ts';
+import type { Sealer } from '../../server/clients/sealer.ts';
 import type { ClientRecord } from '../../store/client-records.ts';
 import type { ClientStore } from '../../store/record-store.ts';
 import { refuseMissing, withStore } from '../store/open.ts';
@@ -56,7 +56,7 @@ async function keyLines(
   store: ClientStore,
   clients: readonly ClientRecord[],
 ): Promise<readonly Line[]> {
-  const { checkMaster, masterFolder } = await import('../../server/master-key.ts');
+  const { checkMaster, masterFolder } = await import('../../server/clients/master-key.ts');
   let sealer: Sealer | null;
   try {
     sealer = await checkMaster(store.clients, masterKey, masterFolder(urls));

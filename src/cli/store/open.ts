@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { SetupError } from '../../errors/index.ts';
 import type { EngineUrls } from '../../jobs/engine-urls.ts';
-import type { Sealer } from '../../server/sealer.ts';
+import type { Sealer } from '../../server/clients/sealer.ts';
 import type { ClientStore } from '../../store/record-store.ts';
 import { note } from '../output.ts';
 import type { Place } from './place.ts';
@@ -45,7 +45,7 @@ export function withSecrets<T>(
   made?: NewStore,
 ): Promise<T> {
   const openSecrets = async (store: ClientStore): Promise<T> => {
-    const { masterFolder, openMaster } = await import('../../server/master-key.ts');
+    const { masterFolder, openMaster } = await import('../../server/clients/master-key.ts');
     const { sealer, madeFile } = await openMaster(store.clients, masterKey, masterFolder(urls));
     if (madeFile !== null && urls.kind === 'postgres')
       note(`${madeFile} is the new master key of this store: every server and worker needs it`);

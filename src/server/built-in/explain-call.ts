@@ -6,10 +6,10 @@ import { leftOfWindow, MINUTE_MS } from '../../store/windows.ts';
 import { matcherOf, NONE, parseArgs, type Tool } from '../../tools/index.ts';
 import type { Policy } from '../authorize.ts';
 import { refuseUnanswered } from '../dispatch.ts';
-import type { Client } from '../key-ring.ts';
+import type { Client } from '../clients/key-ring.ts';
 import { completed } from '../outcome.ts';
 import { type BuiltIn, type Caller, isBuiltIn } from '../registry.ts';
-import { maxOpenJobsOf, mayCall, usedBy } from '../terms.ts';
+import { maxOpenJobsOf, mayCall, usedBy } from '../clients/terms.ts';
 import { defineBuiltIn } from './define.ts';
 import { EXPLANATION, type Explanation } from './explanation.ts';
 

@@ -11,11 +11,11 @@ import {
 import type { Logger } from '../../tools/index.ts';
 import type { JsonObject } from '../../wire/index.ts';
 import { accepted, completed, failed } from '../outcome.ts';
-import type { KeyRing } from '../key-ring.ts';
+import type { KeyRing } from '../clients/key-ring.ts';
 import { ownJob, ownJobChanged } from '../own-job.ts';
 import type { BuiltIn } from '../registry.ts';
 import { answerJob } from './answer-job.ts';
-import { refuseEnded } from '../terms.ts';
+import { refuseEnded } from '../clients/terms.ts';
 import { defineBuiltIn } from './define.ts';
 import { JOB_ID, STATE } from './job-schemas.ts';
 

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { MESSAGE_LIMITS, SERVER_LIMITS } from '../../limits.ts';
 import type { Tool } from '../../tools/index.ts';
-import type { Client } from '../key-ring.ts';
+import type { Client } from '../clients/key-ring.ts';
 import { completed } from '../outcome.ts';
 import type { BuiltIn } from '../registry.ts';
-import { mayCall } from '../terms.ts';
+import { mayCall } from '../clients/terms.ts';
 import { defineBuiltIn } from './define.ts';
 
 /** `list_tools` (docs/protocol.md §7): every tool that its caller may call, in the order of names, itself included. */

@@ -1,6 +1,6 @@
-import { ALGORITHMS, type IssuedKeys, type KeyTexts } from '../wire/algorithms.ts';
-import { DEFAULT_ALGORITHM } from '../wire/credential.ts';
-import type { AlgorithmName } from '../wire/index.ts';
+import { ALGORITHMS, type IssuedKeys, type KeyTexts } from '../../wire/algorithms.ts';
+import { DEFAULT_ALGORITHM } from '../../wire/credential.ts';
+import type { AlgorithmName } from '../../wire/index.ts';
 import type { Sealer } from './sealer.ts';
 
 /** Which keys a client is to have. */

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHmac, type KeyObject, randomBytes } from 'node:crypto';
-import { SetupError } from '../errors/index.ts';
+import { SetupError } from '../../errors/index.ts';
 
 /** Keeps the keys of clients unreadable for whoever has only the store. */
 export interface Sealer {

@@ -1,15 +1,15 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { ProtocolError } from '../../src/errors/index.ts';
-import { SERVER_LIMITS, TERMS_LIMITS } from '../../src/limits.ts';
-import { BUILT_IN_NAMES } from '../../src/server/built-in/names.ts';
-import { revokeClient, setTerms } from '../../src/server/clients.ts';
-import { checkScopes } from '../../src/server/terms.ts';
-import { type ClientTerms, OPEN_TERMS } from '../../src/store/index.ts';
-import type { JsonObject, ResponseMessage } from '../../src/wire/index.ts';
-import { generateSecret } from '../../src/wire/index.ts';
-import { openDesk } from '../support/clients.ts';
-import { createTestClock, START_MS } from '../support/clock.ts';
-import { gate } from '../support/gate.ts';
+import { ProtocolError } from '../../../src/errors/index.ts';
+import { SERVER_LIMITS, TERMS_LIMITS } from '../../../src/limits.ts';
+import { BUILT_IN_NAMES } from '../../../src/server/built-in/names.ts';
+import { revokeClient, setTerms } from '../../../src/server/clients/clients.ts';
+import { checkScopes } from '../../../src/server/clients/terms.ts';
+import { type ClientTerms, OPEN_TERMS } from '../../../src/store/index.ts';
+import type { JsonObject, ResponseMessage } from '../../../src/wire/index.ts';
+import { generateSecret } from '../../../src/wire/index.ts';
+import { openDesk } from '../../support/clients.ts';
+import { createTestClock, START_MS } from '../../support/clock.ts';
+import { gate } from '../../support/gate.ts';
 import {
   anyTool,
   codeOf,
@@ -18,8 +18,8 @@ import {
   readTool,
   startServer,
   type TestServer,
-} from '../support/server.ts';
-import { postgresUrl } from '../support/services/shared.ts';
+} from '../../support/server.ts';
+import { postgresUrl } from '../../support/services/shared.ts';
 
 const URL_OF_NONE = 'http://127.0.0.1:9/call';
 const MINUTE_MS = 60_000;

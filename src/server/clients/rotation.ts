@@ -1,9 +1,9 @@
-import type { ClientRecord, RecordStore } from '../store/index.ts';
-import type { IssuedKeys } from '../wire/algorithms.ts';
-import type { PartnerCredential, PlacedCredential } from '../wire/credential.ts';
-import type { AlgorithmName } from '../wire/index.ts';
-import { checkKeys, issueFor, issueKeys, type KeyChoice, sealKeys } from './client-keys.ts';
-import { changeClient, changeLiving, type ClientDesk, credentialHead } from './clients.ts';
+import type { ClientRecord, RecordStore } from '../../store/index.ts';
+import type { IssuedKeys } from '../../wire/algorithms.ts';
+import type { PartnerCredential, PlacedCredential } from '../../wire/credential.ts';
+import type { AlgorithmName } from '../../wire/index.ts';
+import { checkKeys, issueFor, issueKeys, type KeyChoice, sealKeys } from './keys.ts';
+import { changeClient, changeLiving, type ClientsContext, credentialHead } from './clients.ts';
 
 /** The new keys of a client that has some. */
 export interface Rotation extends Pick<KeyChoice, 'keys' | 'allowWeakKey'> {
@@ -19,27 +19,27 @@ export interface Rotation extends Pick<KeyChoice, 'keys' | 'allowWeakKey'> {
  * @throws RangeError for a weak key, an unknown or revoked client, or one that is in the middle of a rotation
  */
 export async function rotateClient(
-  desk: ClientDesk,
+  context: ClientsContext,
   id: string,
   rotation: Rotation,
 ): Promise<PlacedCredential> {
-  const choice = { ...rotation, algorithm: await algorithmOf(desk, id) };
+  const choice = { ...rotation, algorithm: await algorithmOf(context, id) };
   checkKeys(choice);
   const issued = issueKeys(choice);
-  const head = credentialHead(desk.store.serverId, await rotate(desk, id, issued), rotation.url);
+  const head = credentialHead(context.store.serverId, await rotate(context, id, issued), rotation.url);
   return { ...head, request_key: issued.client.request, response_key: issued.client.response };
 }
 
 /** The same for a partner's new public key, `wbp_…`. @throws RangeError also for a client with secrets */
 export async function rotatePartner(
-  desk: ClientDesk,
+  context: ClientsContext,
   id: string,
   { url, publicKey }: { readonly url: string; readonly publicKey: string },
 ): Promise<PartnerCredential> {
   const issued = issueFor(publicKey);
-  const algorithm = await algorithmOf(desk, id);
+  const algorithm = await algorithmOf(context, id);
   if (algorithm !== 'ed25519') throw new RangeError(`client ${id} has shared secrets and no public key`);
-  const head = credentialHead(desk.store.serverId, await rotate(desk, id, issued), url);
+  const head = credentialHead(context.store.serverId, await rotate(context, id, issued), url);
   return { ...head, response_key: issued.client.response };
 }
 
@@ -53,13 +53,17 @@ export async function finishRotation(store: Pick<RecordStore, 'clients'>, id: st
 }
 
 /** It never changes. */
-async function algorithmOf({ store }: ClientDesk, id: string): Promise<AlgorithmName> {
+async function algorithmOf({ store }: ClientsContext, id: string): Promise<AlgorithmName> {
   const client = await store.clients.get(id);
   if (client === null) throw new RangeError(`there is no client ${id}: add it first`);
   return client.algorithm;
 }
 
-function rotate({ store, sealer }: ClientDesk, id: string, { server }: IssuedKeys): Promise<ClientRecord> {
+function rotate(
+  { store, sealer }: ClientsContext,
+  id: string,
+  { server }: IssuedKeys,
+): Promise<ClientRecord> {
   return changeLiving(store, id, (client) => {
     if (client.keys.length > 1) {
       throw new RangeError(

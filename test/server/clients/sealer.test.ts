@@ -1,8 +1,8 @@
 import { createSecretKey } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { SetupError } from '../../src/errors/index.ts';
-import { createSealer, isSealed, type Slot } from '../../src/server/sealer.ts';
+import { SetupError } from '../../../src/errors/index.ts';
+import { createSealer, isSealed, type Slot } from '../../../src/server/clients/sealer.ts';
 
 const sealerOf = (master: string) => createSealer(createSecretKey(Buffer.from(master)));
 const SEALER = sealerOf('the master key of these tests ...');

@@ -2,20 +2,20 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writ
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { SetupError } from '../../src/errors/index.ts';
-import { openMaster } from '../../src/server/master-key.ts';
-import { isSealed } from '../../src/server/sealer.ts';
-import { openClientStore } from '../../src/store/index.ts';
-import { openPostgresClients } from '../../src/store/postgres/open.ts';
-import { openDatabase } from '../../src/store/sqlite/driver.ts';
-import { generateSecret } from '../../src/wire/index.ts';
-import { openStore } from '../store/open.ts';
-import { runChild } from '../support/child.ts';
-import { clientRecord } from '../support/clients.ts';
-import { createTestLog } from '../support/log.ts';
-import { postgresUrl } from '../support/services/shared.ts';
-import { startServer } from '../support/server.ts';
-import { tempFolder } from '../support/temp.ts';
+import { SetupError } from '../../../src/errors/index.ts';
+import { openMaster } from '../../../src/server/clients/master-key.ts';
+import { isSealed } from '../../../src/server/clients/sealer.ts';
+import { openClientStore } from '../../../src/store/index.ts';
+import { openPostgresClients } from '../../../src/store/postgres/open.ts';
+import { openDatabase } from '../../../src/store/sqlite/driver.ts';
+import { generateSecret } from '../../../src/wire/index.ts';
+import { openStore } from '../../store/open.ts';
+import { runChild } from '../../support/child.ts';
+import { clientRecord } from '../../support/clients.ts';
+import { createTestLog } from '../../support/log.ts';
+import { postgresUrl } from '../../support/services/shared.ts';
+import { startServer } from '../../support/server.ts';
+import { tempFolder } from '../../support/temp.ts';
 
 /** The clients of a folder, closed when the test ends. */
 function clientsIn(dir: string) {

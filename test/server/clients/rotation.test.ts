@@ -1,16 +1,16 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { createClient } from '../../src/client/index.ts';
-import { addPartner, revokeTokens, setTerms } from '../../src/server/clients.ts';
-import { rotatePartner } from '../../src/server/rotation.ts';
-import { generateKeyPair } from '../../src/wire/ed25519.ts';
-import { generateSecret } from '../../src/wire/index.ts';
-import { inProcess } from '../../src/transports/index.ts';
-import { openDatabase } from '../../src/store/sqlite/driver.ts';
-import { openDesk } from '../support/clients.ts';
-import { gate } from '../support/gate.ts';
-import { codeOf, jobIdOf, jobTool, readTool, startServer, type TestServer } from '../support/server.ts';
-import { unsignedReply } from '../support/signing.ts';
+import { createClient } from '../../../src/client/index.ts';
+import { addPartner, revokeTokens, setTerms } from '../../../src/server/clients/clients.ts';
+import { rotatePartner } from '../../../src/server/clients/rotation.ts';
+import { generateKeyPair } from '../../../src/wire/ed25519.ts';
+import { generateSecret } from '../../../src/wire/index.ts';
+import { inProcess } from '../../../src/transports/index.ts';
+import { openDatabase } from '../../../src/store/sqlite/driver.ts';
+import { openDesk } from '../../support/clients.ts';
+import { gate } from '../../support/gate.ts';
+import { codeOf, jobIdOf, jobTool, readTool, startServer, type TestServer } from '../../support/server.ts';
+import { unsignedReply } from '../../support/signing.ts';
 
 const url = 'http://127.0.0.1:9/call';
 const echo = readTool('echo', (args) => args);

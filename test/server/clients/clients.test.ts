@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { addClient, addToken, revokeTokens } from '../../src/server/clients.ts';
-import type { RecordStore } from '../../src/store/index.ts';
-import { mistakeIn } from '../../src/wire/secret.ts';
-import { openStore } from '../store/open.ts';
-import { TEST_SEALER } from '../support/clients.ts';
+import { addClient, addToken, revokeTokens } from '../../../src/server/clients/clients.ts';
+import type { RecordStore } from '../../../src/store/index.ts';
+import { mistakeIn } from '../../../src/wire/secret.ts';
+import { openStore } from '../../store/open.ts';
+import { TEST_SEALER } from '../../support/clients.ts';
 
 const url = 'http://127.0.0.1:9/call';
 const hashOf = (token: string) => createHash('sha256').update(token).digest('base64url');

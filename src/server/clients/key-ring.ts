@@ -1,9 +1,9 @@
 import { hash, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
-import { SERVER_LIMITS } from '../limits.ts';
-import type { ClientRecord, ClientTerms, RecordStore } from '../store/index.ts';
-import type { Logger } from '../tools/index.ts';
-import { ALGORITHMS, fingerprintOf, type KeyTexts } from '../wire/algorithms.ts';
-import type { AlgorithmName } from '../wire/envelope.ts';
+import { SERVER_LIMITS } from '../../limits.ts';
+import type { ClientRecord, ClientTerms, RecordStore } from '../../store/index.ts';
+import type { Logger } from '../../tools/index.ts';
+import { ALGORITHMS, fingerprintOf, type KeyTexts } from '../../wire/algorithms.ts';
+import type { AlgorithmName } from '../../wire/envelope.ts';
 import type { Sealer } from './sealer.ts';
 
 /** The keys of one generation of a client: what was signed with the one is answered with the other. */

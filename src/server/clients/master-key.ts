@@ -10,12 +10,12 @@ import {
   rmSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { isOpenToOthers, syncFolder, writeAll } from '../disk.ts';
-import { SetupError, systemCodeOf } from '../errors/index.ts';
-import type { EngineUrls } from '../jobs/index.ts';
-import type { ClientRecord, RecordStore } from '../store/index.ts';
-import type { Logger } from '../tools/index.ts';
-import { generateSecret, weaknessOf } from '../wire/index.ts';
+import { isOpenToOthers, syncFolder, writeAll } from '../../disk.ts';
+import { SetupError, systemCodeOf } from '../../errors/index.ts';
+import type { EngineUrls } from '../../jobs/index.ts';
+import type { ClientRecord, RecordStore } from '../../store/index.ts';
+import type { Logger } from '../../tools/index.ts';
+import { generateSecret, weaknessOf } from '../../wire/index.ts';
 import { changeClient } from './clients.ts';
 import { createSealer, isSealed, type Sealer } from './sealer.ts';
 

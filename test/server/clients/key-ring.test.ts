@@ -2,14 +2,20 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { addClient, addToken, changeClient, revokeClient, revokeTokens } from '../../src/server/clients.ts';
-import { type KeyRing, openKeyRing } from '../../src/server/key-ring.ts';
-import { openClientStore } from '../../src/store/index.ts';
-import { openDatabase } from '../../src/store/sqlite/driver.ts';
-import { generateToken } from '../../src/wire/secret.ts';
-import { openStore } from '../store/open.ts';
-import { TEST_SEALER } from '../support/clients.ts';
-import { createTestLog } from '../support/log.ts';
+import {
+  addClient,
+  addToken,
+  changeClient,
+  revokeClient,
+  revokeTokens,
+} from '../../../src/server/clients/clients.ts';
+import { type KeyRing, openKeyRing } from '../../../src/server/clients/key-ring.ts';
+import { openClientStore } from '../../../src/store/index.ts';
+import { openDatabase } from '../../../src/store/sqlite/driver.ts';
+import { generateToken } from '../../../src/wire/secret.ts';
+import { openStore } from '../../store/open.ts';
+import { TEST_SEALER } from '../../support/clients.ts';
+import { createTestLog } from '../../support/log.ts';
 
 const url = 'http://127.0.0.1:9/call';
 

@@ -1,10 +1,10 @@
-import type { ClientRecord, ClientTerms, RecordStore } from '../store/index.ts';
-import { OPEN_TERMS } from '../store/index.ts';
-import type { IssuedKeys } from '../wire/algorithms.ts';
-import { DEFAULT_ALGORITHM, type PartnerCredential, type PlacedCredential } from '../wire/credential.ts';
-import { type AlgorithmName, ID_RULE, isId } from '../wire/index.ts';
-import { generateToken } from '../wire/secret.ts';
-import { checkKeys, issueFor, issueKeys, type KeyChoice, sealKeys } from './client-keys.ts';
+import type { ClientRecord, ClientTerms, RecordStore } from '../../store/index.ts';
+import { OPEN_TERMS } from '../../store/index.ts';
+import type { IssuedKeys } from '../../wire/algorithms.ts';
+import { DEFAULT_ALGORITHM, type PartnerCredential, type PlacedCredential } from '../../wire/credential.ts';
+import { type AlgorithmName, ID_RULE, isId } from '../../wire/index.ts';
+import { generateToken } from '../../wire/secret.ts';
+import { checkKeys, issueFor, issueKeys, type KeyChoice, sealKeys } from './keys.ts';
 import { tokenDigest } from './key-ring.ts';
 import type { Sealer } from './sealer.ts';
 import { checkTerms } from './terms.ts';
@@ -26,7 +26,7 @@ export interface NewPartner extends Pick<NewClient, 'id' | 'url' | 'terms'> {
 }
 
 /** Where clients are kept, and what seals their secrets there. */
-export interface ClientDesk {
+export interface ClientsContext {
   readonly store: Pick<RecordStore, 'clients' | 'serverId'>;
   readonly sealer: Sealer;
 }
@@ -37,23 +37,23 @@ export interface ClientDesk {
  * @returns its credential: the only time that the secrets are shown
  * @throws TypeError for a wrong id, RangeError for a weak key, wrong terms or an id that is taken
  */
-export async function addClient(desk: ClientDesk, client: NewClient): Promise<PlacedCredential> {
+export async function addClient(context: ClientsContext, client: NewClient): Promise<PlacedCredential> {
   checkClient(client);
   const issued = issueKeys(client);
-  const credential = await insert(desk, client, client.algorithm ?? DEFAULT_ALGORITHM, issued);
+  const credential = await insert(context, client, client.algorithm ?? DEFAULT_ALGORITHM, issued);
   return { ...credential, request_key: issued.client.request, response_key: issued.client.response };
 }
 
 /** Adds a client with whom no secret is shared, by Ed25519. @throws as addClient */
-export async function addPartner(desk: ClientDesk, partner: NewPartner): Promise<PartnerCredential> {
+export async function addPartner(context: ClientsContext, partner: NewPartner): Promise<PartnerCredential> {
   checkClient(partner);
   const issued = issueFor(partner.publicKey);
-  const credential = await insert(desk, partner, 'ed25519', issued);
+  const credential = await insert(context, partner, 'ed25519', issued);
   return { ...credential, response_key: issued.client.response };
 }
 
 async function insert(
-  { store, sealer }: ClientDesk,
+  { store, sealer }: ClientsContext,
   { id, url, terms }: Pick<NewClient, 'id' | 'url' | 'terms'>,
   algorithm: AlgorithmName,
   { server }: IssuedKeys,
