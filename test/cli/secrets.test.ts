@@ -77,7 +77,7 @@ async function host(cwd: string, args: readonly string[]): Promise<Running> {
 
 describe.skipIf(!haveProc)('secrets and tokens', () => {
   test('are in no output, argument or environment of any verb, whole or in parts', {
-    timeout: 60_000,
+    timeout: 120_000,
   }, async () => {
     const cwd = tempFolder();
     const seen = createWatch();
