@@ -36,5 +36,6 @@ export default defineConfig({
     // Far above what any test needs, so that a busy machine fails nothing; a hung test still ends.
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 20_000 } },
   },
 });
