@@ -290,7 +290,7 @@ describe('a store that fails', () => {
     records.fates.push('lost');
     await expect(audit.add(job('job-1'))).rejects.toBeInstanceOf(StoreError);
     await pass(AUDIT_LIMITS.headMs);
-    await vi.waitFor(async () => expect(idsOf((await readAll(records)).flat())).toEqual(['job-1']));
+    await vi.waitFor(async () => expect(idsOf((await readAll(records)).flat())).toEqual(['job-1']), 20_000);
     expect(audit.isDown).toBe(false);
   });
 

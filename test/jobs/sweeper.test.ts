@@ -149,7 +149,7 @@ describe('the sweeper', () => {
     await workshop.store.jobs.create(job);
     clock.nowMs += 1;
     expect((await workshop.ended(job.id)).state).toBe('expired');
-    await vi.waitFor(() => expect(failures).toBeLessThan(0));
+    await vi.waitFor(() => expect(failures).toBeLessThan(0), 20_000);
     expect(log.complaints.map(({ message }) => message)).toEqual(['sweep failed']);
   });
 

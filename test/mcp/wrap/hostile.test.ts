@@ -54,10 +54,10 @@ describe('a wrapped server that ends during a call', () => {
     const { client } = await wrapped(hostile(), { jobs: ['hang.*'] });
     const pid = await pidOf(client);
     const job = await client.start('hang.job');
-    await vi.waitFor(async () => expect((await job.poll()).state).toBe('running'));
+    await vi.waitFor(async () => expect((await job.poll()).state).toBe('running'), 20_000);
     await client.call('echo');
     process.kill(pid, 'SIGKILL');
-    await vi.waitFor(async () => expect(await pidOf(client)).not.toBe(pid));
+    await vi.waitFor(async () => expect(await pidOf(client)).not.toBe(pid), 20_000);
     expect((await job.poll()).error).toBeNull();
     await job.cancel();
   });
