@@ -1,6 +1,7 @@
 import { ProtocolError } from '../errors/index.ts';
 import { JOB_LIMITS } from '../limits.ts';
-import { type Answers, NONE, type Questions } from '../tools/index.ts';
+import type { Answers, Questions } from '../tools/index.ts';
+import { NONE } from '../tools/none.ts';
 import { parseJson } from '../wire/index.ts';
 
 /** What a job asks, and what it was told. */

@@ -1,7 +1,8 @@
 import { JOB_POLICY, type JobPolicy } from '../limits.ts';
 import type { ToolContext } from './context.ts';
 import { resolveJobPolicy } from './job-policy.ts';
-import { checkQuestions, NONE, type Questions } from './question.ts';
+import { NONE } from './none.ts';
+import { checkQuestions, type Questions } from './question.ts';
 import { type JsonSchema, jsonSchemaOf, type Schema } from './schema.ts';
 
 /** Hints of the Model Context Protocol; only the first two change how calls are handled here. */

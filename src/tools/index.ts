@@ -8,10 +8,10 @@ export {
   type Answers,
   answerIssues,
   checkQuestions,
-  NONE,
   type Question,
   type Questions,
   refuseToAsk,
 } from './question.ts';
+export { NONE } from './none.ts';
 export { idlePatterns, matcherOf } from './pattern.ts';
 export { type Issue, type JsonSchema, type Schema, withJsonSchema } from './schema.ts';

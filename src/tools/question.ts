@@ -19,9 +19,6 @@ export interface Answer {
 export type Questions = Readonly<Record<string, Question>>;
 export type Answers = Readonly<Record<string, Answer>>;
 
-/** Of questions and of answers. */
-export const NONE: Readonly<Record<string, never>> = Object.freeze({});
-
 /** The `ask` of a direct tool: its caller waits for one reply, and nobody can be asked in between. */
 export function refuseToAsk(): never {
   throw new TypeError('ask: only jobs can ask while they run; let the tool declare its questions as `asks`');

@@ -2,7 +2,8 @@ import { ProtocolError } from '../../errors/index.ts';
 import { TERMS_LIMITS } from '../../limits.ts';
 import type { ClientTerms, Creation, RecordStore } from '../../store/index.ts';
 import { DAY_MS, leftOfWindow, MINUTE_MS } from '../../store/windows.ts';
-import { idlePatterns, type Logger, matcherOf } from '../../tools/index.ts';
+import type { Logger } from '../../tools/index.ts';
+import { idlePatterns, matcherOf } from '../../tools/pattern.ts';
 import { BUILT_IN_NAMES } from '../built-in/names.ts';
 import type { Client } from './key-ring.ts';
 

@@ -1,4 +1,4 @@
-import { NONE } from '../../tools/index.ts';
+import { NONE } from '../../tools/none.ts';
 import { asking } from '../dialogue.ts';
 import { type Attempt, type Fence, isTerminal, type JobRecords } from '../record-store.ts';
 import { type Change, endValues } from './job-change.ts';

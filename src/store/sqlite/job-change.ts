@@ -1,4 +1,4 @@
-import { NONE } from '../../tools/index.ts';
+import { NONE } from '../../tools/none.ts';
 import type { Changes } from '../changes.ts';
 import { isTerminal, type JobEnd } from '../record-store.ts';
 import type { JobRow, JobRows } from './job-rows.ts';

@@ -1,5 +1,6 @@
 import { ProtocolError } from '../../errors/index.ts';
-import { type Answers, NONE } from '../../tools/index.ts';
+import type { Answers } from '../../tools/index.ts';
+import { NONE } from '../../tools/none.ts';
 import { createChanges } from '../changes.ts';
 import { answering, tooLarge } from '../dialogue.ts';
 import { jobIdPrefix } from '../job-id.ts';
