@@ -103,7 +103,7 @@ describe('the master key of a folder', () => {
   test('is the same for all processes that meet in a new folder', async () => {
     const dir = tempFolder();
     const script = `
-      import { openMaster } from 'DISTserver/master-key.js';
+      import { openMaster } from 'DISTserver/clients/master-key.js';
       import { openClientStore } from 'DISTstore/index.js';
       const store = openClientStore({ dir: process.argv[1], serverId: 'srv-1' });
       console.log('ready');
