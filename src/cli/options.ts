@@ -43,7 +43,9 @@ export const urlOption = (help: string): Option =>
   new Option('--url <url>', help).env('WAYBILL_URL').argParser(httpUrl);
 
 export const serverUrlOption = (): Option =>
-  urlOption('where the server listens (default: url of the credential)');
+  urlOption(
+    'where the server listens; an origin alone stands for its /call (default: url of the credential)',
+  );
 
 export const credentialOption = (): Option =>
   new Option('--credential <file>', 'credential file, as "waybill clients add --out" writes it')
@@ -104,6 +106,8 @@ function wire(member: string): (text: string) => string {
   };
 }
 
+const ORIGIN = /^https?:\/\/[^/?#]+$/i;
+
 function httpUrl(text: string): string {
   try {
     const { url } = checkCredential({
@@ -113,7 +117,8 @@ function httpUrl(text: string): string {
       response_key: '2',
       url: text,
     });
-    return url ?? text;
+    // Of an origin alone, what is meant is plain.
+    return ORIGIN.test(text) ? `${text}/call` : (url ?? text);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     // Not with the text itself: it may hold a password.

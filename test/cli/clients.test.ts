@@ -55,6 +55,19 @@ describe('waybill clients add', () => {
     });
   });
 
+  test('an origin alone stands for its /call; any other address stays as it is said', async () => {
+    const cwd = tempFolder();
+    for (const [i, [said, meant]] of [
+      ['http://127.0.0.1:7411', 'http://127.0.0.1:7411/call'],
+      ['https://acme.example', 'https://acme.example/call'],
+      ['https://acme.example/', 'https://acme.example/'],
+      ['https://acme.example/tools/v1', 'https://acme.example/tools/v1'],
+    ].entries()) {
+      const { stdout } = await waybill(['clients', 'add', `c${i}`, '--url', String(said)], { cwd });
+      expect(parseCredential(stdout).url).toBe(meant);
+    }
+  });
+
   test('--out says where the client will look for the server', async () => {
     const url = 'https://acme.example/call';
     const args = ['clients', 'add', 'a', '--server-id', 'acme', '--url', url, '--out', 'a.json'];

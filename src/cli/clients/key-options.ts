@@ -18,7 +18,9 @@ export interface KeyFlags {
 export function addKeyOptions(command: Command): Command {
   return command
     .addOption(
-      urlOption('where the client finds the server').default(`http://127.0.0.1:${DEFAULT_PORT}/call`),
+      urlOption('where the client finds the server; an origin alone stands for its /call').default(
+        `http://127.0.0.1:${DEFAULT_PORT}/call`,
+      ),
     )
     .addOption(
       keyFileOption(
