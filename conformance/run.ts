@@ -1,14 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import {
-  type Credential,
-  exchange,
-  Failure,
-  type Reply,
-  Unreachable,
-  writeRequest,
-} from './runner/endpoint.ts';
+import { exchange, Failure, type Reply, Unreachable, writeRequest } from './runner/endpoint.ts';
+import { type Credential, keysOf } from './runner/keys.ts';
 import { allCases, type Case, selfCheck } from './runner/suites.ts';
 import { randomUUID } from 'node:crypto';
 
@@ -16,7 +10,7 @@ const USAGE = `Checks an HTTP endpoint against the vectors of mcp/0.1.
 
 usage: run.ts --credential FILE [--url http://host:port/call] [--only TEXT] [--json]
 
-  --credential FILE  JSON with client_id, server_id, url, request_key, response_key
+  --credential FILE  JSON with client_id, server_id, url, algorithm, request_key, response_key
   --url URL          instead of the url of the credential
   --only TEXT        only cases whose line contains the text
   --json             one JSON document instead of lines
@@ -66,7 +60,14 @@ function readCredential(file: string): Credential {
       throw new UsageError(`credential file ${file}: ${name} is missing`);
   }
   // The four members that every run needs have just been checked.
-  return value as Credential;
+  const credential = value as Credential;
+  try {
+    keysOf(credential);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new UsageError(`credential file ${file}: ${error.message}`);
+  }
+  return credential;
 }
 
 /** How long a server may take to know a client that was added just now. */
@@ -75,7 +76,8 @@ const NEW_CLIENT_MS = 3_000;
 /** Names of the server's tools, so that cases which need others can be skipped; none if it cannot say. */
 async function toolsOf(credential: Credential): Promise<ReadonlySet<string>> {
   const names = new Set<string>();
-  const { client_id, server_id, request_key } = credential;
+  const { client_id, server_id } = credential;
+  const { sign } = keysOf(credential);
   const giveUpMs = Date.now() + NEW_CLIENT_MS;
   let args: object | null = {};
   while (args !== null) {
@@ -83,7 +85,7 @@ async function toolsOf(credential: Credential): Promise<ReadonlySet<string>> {
     const members = { v: 'mcp/0.1', client_id, server_id, tool: 'list_tools', args, ...fresh };
     let reply: Reply;
     try {
-      reply = await exchange(credential, writeRequest(members, request_key));
+      reply = await exchange(credential, writeRequest(members, sign));
     } catch (error) {
       // The case of list_tools will say so.
       if (error instanceof Failure) return names;

@@ -1,5 +1,3 @@
-import { createHmac } from 'node:crypto';
-
 /**
  * RFC 8785 for values that JSON.parse gave: the runner's own, because a referee must not share the
  * mistakes of the player. Built on JSON.stringify, whose numbers and escapes are those of the RFC.
@@ -10,11 +8,6 @@ export function canonical(value: unknown): string {
   // `<` compares strings by UTF-16 code units, as the RFC wants.
   const members = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
   return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`).join(',')}}`;
-}
-
-/** HMAC-SHA256 of the UTF-8 text under the UTF-8 bytes of the secret, in lower-case hex. */
-export function hmac(secret: string, text: string): string {
-  return createHmac('sha256', Buffer.from(secret, 'utf8')).update(text, 'utf8').digest('hex');
 }
 
 /** The text on the wire: the signed text with the signature as its last member. */

@@ -1,15 +1,7 @@
 import { request as httpRequest, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { canonical, hmac, withSignature } from './canonical.ts';
-
-/** What a client was given for one server; the members of the file that `waybill clients add` prints. */
-export interface Credential {
-  readonly client_id: string;
-  readonly server_id: string;
-  readonly url: string;
-  readonly request_key: string;
-  readonly response_key: string;
-}
+import { canonical, withSignature } from './canonical.ts';
+import { type Credential, keysOf } from './keys.ts';
 
 /** A response whose form has been checked, and its signature if it has one. */
 export interface Reply {
@@ -40,8 +32,12 @@ const MEMBERS = 'error,ok,request_id,result,server_id,signature,status,ts_ms,v';
 const STATUSES: ReadonlySet<unknown> = new Set(['ok', 'accepted', 'running', 'done', 'error']);
 
 /** A request on the wire: the members signed as they are, then changed by `afterSigning`. */
-export function writeRequest(members: object, secret: string, afterSigning: object = {}): Buffer {
-  const signature = hmac(secret, canonical(members));
+export function writeRequest(
+  members: object,
+  sign: (text: string) => string,
+  afterSigning: object = {},
+): Buffer {
+  const signature = sign(canonical(members));
   return Buffer.from(withSignature(canonical({ ...members, ...afterSigning }), signature), 'utf8');
 }
 
@@ -92,14 +88,14 @@ function post(url: string, body: Buffer, contentType: string | null): Promise<Ra
   });
 }
 
-function readReply(text: string, { server_id, response_key }: Credential): Omit<Reply, 'http'> {
+function readReply(text: string, credential: Credential): Omit<Reply, 'http'> {
   const { signature, ...unsigned } = parse(text);
   const { v, request_id, ts_ms, ok, status, result, error } = unsigned;
   must(v === 'mcp/0.1', 'v', v);
   must(typeof request_id === 'string' && /^[!-~]{1,128}$/.test(request_id), 'request_id', request_id);
   must(Number.isSafeInteger(ts_ms) && Number(ts_ms) >= 0, 'ts_ms', ts_ms);
   must(Math.abs(Number(ts_ms) - Date.now()) <= MAX_SKEW_MS, 'ts_ms (far from the clock here)', ts_ms);
-  must(unsigned['server_id'] === server_id, 'server_id', unsigned['server_id']);
+  must(unsigned['server_id'] === credential.server_id, 'server_id', unsigned['server_id']);
   must(typeof ok === 'boolean', 'ok', ok);
   must(STATUSES.has(status), 'status', status);
   must(typeof result === 'object' && !Array.isArray(result), 'result', result);
@@ -112,10 +108,9 @@ function readReply(text: string, { server_id, response_key }: Credential): Omit<
     return { ...read, signed: false };
   }
   const signedText = canonical(unsigned);
-  const expected = hmac(response_key, signedText);
-  if (signature !== expected)
+  if (typeof signature !== 'string' || !keysOf(credential).holds(signedText, signature))
     throw new Failure('the signature of the reply does not hold under the response key');
-  if (text !== withSignature(signedText, expected)) {
+  if (text !== withSignature(signedText, signature)) {
     throw new Failure(`the reply is not written in canonical form, signature last: ${text.slice(0, 200)}`);
   }
   return { ...read, signed: true };

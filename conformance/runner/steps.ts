@@ -1,7 +1,8 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import { hmac } from './canonical.ts';
-import { type Credential, exchange, Failure, type Reply, writeRequest } from './endpoint.ts';
+
+import { exchange, Failure, type Reply, writeRequest } from './endpoint.ts';
+import { type Credential, hmac, keysOf } from './keys.ts';
 import { bytesOf, type Part } from './parts.ts';
 
 /** What a reply must be. Members that are left out may be anything. */
@@ -119,7 +120,7 @@ function bodyOf(step: Step, credential: Credential, variables: Variables, sent: 
   const before = step.again === undefined ? undefined : sent[step.again];
   if (before !== undefined) return before;
   const { key = 'request_key' } = step;
-  const secret = key === 'wrong' ? randomBytes(32).toString('hex') : credential[key];
+  const sign = (text: string) => keysOf(credential).sign(text, key);
   const members = {
     v: 'mcp/0.1',
     request_id: randomUUID(),
@@ -131,7 +132,7 @@ function bodyOf(step: Step, credential: Credential, variables: Variables, sent: 
     nonce: randomUUID(),
     ...resolve(step.send ?? {}, variables),
   };
-  return writeRequest(members, secret, resolve(step.after_signing ?? {}, variables));
+  return writeRequest(members, sign, resolve(step.after_signing ?? {}, variables));
 }
 
 /** Members with their variables filled in: `$name` is a value that was saved, or a new UUID. */

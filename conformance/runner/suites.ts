@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { canonical, hmac, withSignature } from './canonical.ts';
-import { type Credential, exchange, Failure } from './endpoint.ts';
+import { canonical, withSignature } from './canonical.ts';
+import { exchange, Failure } from './endpoint.ts';
+import { type Credential, ed25519, ed25519Holds, hmac, keysOf, privateKeyOf, publicKeyOf } from './keys.ts';
 import { bytesOf, type Part } from './parts.ts';
 import { runSteps, type StepCase } from './steps.ts';
 
@@ -25,6 +26,16 @@ interface RefusedCase {
   readonly name: string;
   readonly code: string;
   readonly body: readonly Part[];
+}
+
+interface Ed25519 {
+  readonly cases: readonly {
+    readonly name: string;
+    readonly private_key: string;
+    readonly public_key: string;
+    readonly signed_text: string;
+    readonly signature: string;
+  }[];
 }
 
 interface Signatures {
@@ -75,11 +86,8 @@ function canonicalPair(vector: CanonicalCase, credential: Credential, tools: Rea
  * A request whose `value` is spelled as in `input` and signed over the text in `canonical`, put together
  * from texts: no code of the runner decides what the canonical form is.
  */
-function requestWith(
-  vector: CanonicalCase,
-  tool: string,
-  { client_id, server_id, request_key }: Credential,
-): Buffer {
+function requestWith(vector: CanonicalCase, tool: string, credential: Credential): Buffer {
+  const { client_id, server_id } = credential;
   const rest = canonical({
     client_id,
     nonce: randomUUID(),
@@ -90,7 +98,7 @@ function requestWith(
     v: 'mcp/0.1',
   });
   const withArgs = (value: string): string => `{"args":{"value":${value}},${rest.slice(1)}`;
-  const signature = hmac(request_key, withArgs(vector.canonical));
+  const signature = keysOf(credential).sign(withArgs(vector.canonical));
   return Buffer.from(withSignature(withArgs(vector.input), signature), 'utf8');
 }
 
@@ -126,6 +134,12 @@ export function selfCheck(): string | null {
     const text = canonical(unsigned);
     if (withSignature(text, hmac(secret, text)) !== wire || typeof signature !== 'string')
       return `signatures.json: ${name}`;
+  }
+  for (const { name, private_key, public_key, signed_text, signature } of load<Ed25519>('ed25519.json')
+    .cases) {
+    const isOurs = ed25519(privateKeyOf(private_key), signed_text) === signature;
+    if (!isOurs || !ed25519Holds(publicKeyOf(public_key), signed_text, signature))
+      return `ed25519.json: ${name}`;
   }
   return null;
 }

@@ -162,6 +162,19 @@ describe('the runner, pointed at this server over HTTP', () => {
     });
   });
 
+  test('signs as the credential says, also with Ed25519', async () => {
+    const file = join(folder, 'partner.json');
+    const added = await node([
+      ...[CLI, 'clients', 'add', 'partner', '--algorithm', 'ed25519', '--data', join(folder, 'fixtures')],
+      ...['--url', fixtures.url, '--out', file],
+    ]);
+    expect(added).toMatchObject({ code: 0 });
+    const { code, stdout } = await runner('--credential', file, '--only', 'calls: ');
+    expect(stdout).not.toContain('FAIL');
+    expect(stdout).toMatch(/^pass {2}calls: server_identity$/m);
+    expect(code).toBe(0);
+  });
+
   test('ends with 1 when something failed, and says what', async () => {
     const credential = JSON.parse(readFileSync(examples.credentialFile, 'utf8'));
     const file = join(folder, 'wrong-key.json');
@@ -201,6 +214,11 @@ describe('the runner cannot begin, says why in one line and ends with 2', () => 
       'a file with a member missing',
       () => ['--credential', file('part.json', JSON.stringify({ ...whole, response_key: undefined }))],
       'response_key is missing',
+    ],
+    [
+      'shared secrets where keys must stand',
+      () => ['--credential', file('kind.json', JSON.stringify({ ...whole, algorithm: 'ed25519' }))],
+      'a key must begin with wbs_',
     ],
     [
       'no url at all',
