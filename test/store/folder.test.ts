@@ -148,11 +148,18 @@ describe('a data folder', () => {
     openStore({ dir });
   });
 
-  test('is free again when its server was killed', async () => {
+  test('is held as long as its server lives, though nothing refers to the store, and free when it was killed', async () => {
     const dir = tempFolder();
     const script = `
+      import { setFlagsFromString } from 'node:v8';
+      import { runInNewContext } from 'node:vm';
       import { openSqliteStore } from 'DISTstore/index.js';
-      openSqliteStore({ dir: process.argv[1], serverId: 'srv-1' });
+      (() => void openSqliteStore({ dir: process.argv[1], serverId: 'srv-1' }))();
+      setFlagsFromString('--expose-gc');
+      for (let i = 0; i < 5; i++) {
+        runInNewContext('gc')();
+        await new Promise(setImmediate);
+      }
       console.log('open');
       process.stdin.resume();`;
     const child = runChild(script, [dir]);

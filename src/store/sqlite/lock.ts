@@ -2,6 +2,9 @@ import { join } from 'node:path';
 import { SetupError } from '../../errors/index.ts';
 import { type Database, openDatabase } from './driver.ts';
 
+/** Without a reference the garbage collector would close them, and free the folder of a server that runs. */
+const held = new Set<Database>();
+
 /**
  * Takes a data directory for one server process. The lock is the operating system's own, held on a
  * file through SQLite: it ends with the process however that ends, and needs no cleaning up.
@@ -30,5 +33,9 @@ export function lockDirectory(dir: string): () => void {
     );
   }
   const lock = db;
-  return () => lock.close();
+  held.add(lock);
+  return () => {
+    held.delete(lock);
+    lock.close();
+  };
 }
