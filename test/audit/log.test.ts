@@ -7,6 +7,7 @@ import { AUDIT_LIMITS } from '../../src/audit/limits.ts';
 import type { AuditRecords } from '../../src/store/audit-records.ts';
 import { openStore } from '../store/open.ts';
 import { type AuditLine, expectVerified, readAll, TEST_KEYS } from '../support/audit.ts';
+import { createTestClock, type TestClock } from '../support/clock.ts';
 import { createTestLog } from '../support/log.ts';
 
 type Fate = 'stored' | 'lost' | 'in doubt' | 'late';
@@ -97,10 +98,16 @@ function fakeTime(): (ms: number) => Promise<void> {
   };
 }
 
+/** No head is due before the test says so, however slow the machine is. */
+function stillTime(): TestClock {
+  fakeTime();
+  return createTestClock(Date.now());
+}
+
 describe('the audit of one process', () => {
   test('is a chain that opens, holds what was recorded in its order, and ends', async () => {
     const records = openStore().audit;
-    const audit = await open(records);
+    const audit = await open(records, stillTime().now);
     for (let n = 0; n < 5; n++) await audit.add(call(`call-${n}`));
     await audit.add(job('job-1'));
     await audit.close();
@@ -133,13 +140,14 @@ describe('the audit of one process', () => {
 
   test('records of one turn are one append, and so are those that come while it is under way', async () => {
     const records = flaky(openStore().audit);
-    const audit = await open(records);
+    const audit = await open(records, stillTime().now);
     const first = Array.from({ length: 10 }, (_, n) => audit.add(call(`a-${n}`)));
     let letGo = (): void => {};
     records.gate = new Promise((resolve) => {
       letGo = resolve;
     });
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    // That of its opening, and the one that is under way from now on.
+    await expect.poll(() => records.appends.length).toBe(2);
     const later = Array.from({ length: 10 }, (_, n) => audit.add(call(`b-${n}`)));
     await new Promise((resolve) => setTimeout(resolve, 10));
     later.push(audit.add(call('b-10')));
@@ -168,12 +176,12 @@ describe('the audit of one process', () => {
   });
 
   test('a head comes with the first record after the clock has leapt, as when the machine slept', async () => {
-    let clockMs = Date.now();
+    const clock = stillTime();
     const records = openStore().audit;
-    const audit = await open(records, () => clockMs);
+    const audit = await open(records, clock.now);
     await audit.add(call('call-1'));
     for (const leapMs of [3_600_000, -7_200_000]) {
-      clockMs += leapMs;
+      clock.nowMs += leapMs;
       await audit.add(call('call-2'));
     }
     const [lines = []] = await readAll(records);
@@ -182,7 +190,7 @@ describe('the audit of one process', () => {
 
   test('what is recorded after its end is refused', async () => {
     const records = openStore().audit;
-    const audit = await open(records);
+    const audit = await open(records, stillTime().now);
     const last = audit.add(call('call-1'));
     await Promise.all([audit.close(), audit.close()]);
     await last;
@@ -206,12 +214,13 @@ describe('links', () => {
   }
 
   test('each process links to the end of the one before: what is linked to and has ended is not again', async () => {
+    const clock = stillTime();
     const records = openStore().audit;
     for (let n = 0; n < 4; n++) {
-      const audit = await open(records);
+      const audit = await open(records, clock.now);
       await audit.add(call(`call-${n}`));
       await audit.close();
-      await new Promise((resolve) => setTimeout(resolve, 2));
+      clock.nowMs += 2;
     }
     expect(await linksOf(records)).toEqual([[], [0], [1], [2]]);
     const chains = await readAll(records);
@@ -222,12 +231,13 @@ describe('links', () => {
   });
 
   test('a chain that goes on is linked to again, however many others began since', async () => {
+    const clock = stillTime();
     const records = openStore().audit;
-    const long = await open(records);
+    const long = await open(records, clock.now);
     for (let n = 0; n < 3; n++) {
       await long.add(call(`call-${n}`));
-      await new Promise((resolve) => setTimeout(resolve, 2));
-      await (await open(records)).close();
+      clock.nowMs += 2;
+      await (await open(records, clock.now)).close();
     }
     expect(await linksOf(records)).toEqual([[], [0], [0, 1], [0, 2]]);
     const seqs = (await readAll(records)).map(([first]) => linksIn(first)[0]?.seq);
@@ -238,11 +248,20 @@ describe('links', () => {
 
   test('a chain of long ago that still runs is found through the links of newer ones', async () => {
     const records = flaky(openStore().audit);
-    const long = await open(records);
+    const clock = stillTime();
+    const openNext = () => {
+      clock.nowMs += 2;
+      return open(records, clock.now);
+    };
+    const long = await openNext();
     const id = records.appends[0]?.chain ?? '';
-    for (let n = 0; n < 140; n++) await (await open(records)).close();
+    for (let n = 0; n < 140; n++) {
+      // It says something now and then, if only a head: those that begin after it link to that.
+      if (n === 100) await long.add(call('call-0'));
+      await (await openNext()).close();
+    }
     await long.add(call('call-1'));
-    await (await open(records)).close();
+    await (await openNext()).close();
     const [newest] = (await readAll(records)).at(-1) ?? [];
     const seq = Number(JSON.parse((await records.last(id)) ?? '{}').seq);
     expect(seq).toBeGreaterThan(0);

@@ -134,12 +134,12 @@ describe('waybill call', () => {
     await new Promise((resolve) => none.once('listening', resolve));
     const nonePort = (none.address() as { port: number }).port;
     const [down, foreign, late, unknown, unverified, missing, stranded] = await Promise.all([
-      run('call batch_sum {"numbers":[1]} --url http://127.0.0.1:1/call --timeout-ms 5000'),
+      run('call batch_sum {"numbers":[1]} --url http://127.0.0.1:1/call --timeout-ms 20000'),
       run(`tools --url http://127.0.0.1:${port}/`),
       run('call start_long_task {"seconds":1} --timeout-ms 1 --json --request-id mine'),
       run('tools', { env: { WAYBILL_CREDENTIAL: 'stranger.json' } }),
       run('tools', { env: { WAYBILL_CREDENTIAL: 'liar.json' } }),
-      run(`call batch_sum {} --timeout-ms 2000 --url http://127.0.0.1:${nonePort}/`),
+      run(`call batch_sum {} --timeout-ms 20000 --url http://127.0.0.1:${nonePort}/`),
       run('call batch_sum {"numbers":[1]}', { env: { WAYBILL_CREDENTIAL: 'stranger.json' } }),
     ]);
     for (const { code, stderr } of [down, foreign, unknown, unverified, missing, stranded]) {
@@ -287,8 +287,8 @@ describe.skipIf(!hasScript)('on a terminal (script of util-linux makes one)', ()
     });
 
   test('a job has a live progress bar, taken away before the result', async () => {
-    const shown = await onTerminal(`call start_long_task '{"seconds":1,"payload":{"a":1}}'`);
-    expect(shown).toMatch(/running .*█.*░.* \d+ % \(\d\/4\)/);
+    const shown = await onTerminal(`call start_long_task '{"seconds":4,"payload":{"a":1}}'`);
+    expect(shown).toMatch(/running .*█.*░.* \d+ % \(\d+\/16\)/);
     expect(shown).toContain('\u001b[36m█');
     expect(shown.endsWith('\r\u001b[2K{\r\n  "a": 1\r\n}\r\n')).toBe(true);
   });

@@ -191,10 +191,10 @@ describe('waybill connect', () => {
     expect(error.message).toContain('waybill connect --accept-changes');
 
     const line = 'description: "Says it again." → "Says it again, and tells mallory."';
-    expect(hosted.output.stderr).toContain(line);
-    expect(hosted.output.stderr).toContain(
-      'to approve it: waybill connect --credential alice.json --accept-changes',
-    );
+    await expect.poll(() => hosted.output.stderr).toContain(line);
+    await expect
+      .poll(() => hosted.output.stderr)
+      .toContain('to approve it: waybill connect --credential alice.json --accept-changes');
     const accept = ['connect', '--credential', 'alice.json', '--url', url, '--accept-changes'];
     const accepted = await waybill(accept, { cwd });
     expect(accepted).toMatchObject({ code: 0, stderr: '' });
@@ -217,7 +217,7 @@ describe('waybill connect', () => {
     const relay = await startRelay(url);
     relay.down = true;
     write(cwd, { ...peer.credential, url: relay.url });
-    const hosted = host(cwd, '--timeout-ms', '1000');
+    const hosted = host(cwd, '--timeout-ms', '5000');
     for (const answer of [await hosted.ask('tools/list'), await call(hosted, 'echo')]) {
       expect(answer.result).toBeUndefined();
       expect(answer.error.message).toMatch(/cannot be reached|did not answer in time/);

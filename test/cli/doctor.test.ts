@@ -69,10 +69,10 @@ function save(name: string, credential: object): void {
 
 const DAY_MS = 86_400_000;
 
-/** Its minute, and with it what is counted in it, has just begun. */
+/** It stands still: its minute, and with it what is counted in it, does not end. */
 function minuteClock(): () => number {
-  const behindMs = Date.now() % 60_000;
-  return () => Date.now() - behindMs;
+  const nowMs = Date.now();
+  return () => nowMs;
 }
 
 beforeAll(async () => {
@@ -198,7 +198,6 @@ const WORK = 'start_long_task {"seconds":1}';
 
 /** Credential, call, the step that refuses, the code of its refusal, the exit code. */
 const SITUATIONS: readonly (readonly [string, string, string | null, string | null, number])[] = [
-  // While the minute and the day last.
   ['rated', ADD, 'rate', 'rate_limited', 1],
   ['spent', ADD, 'rate', 'rate_limited', 1],
   ['worked', WORK, 'quota', 'rate_limited', 1],

@@ -1,14 +1,15 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createClient } from '../../src/client/index.ts';
 import type { JsonObject } from '../../src/wire/index.ts';
 import { bodyOf, type Message, openAt, type Sent, WITH_TASKS } from '../mcp/face.ts';
+import { reservePlace } from '../support/services/keeper.ts';
 import { postgresUrl } from '../support/services/shared.ts';
-import { tempFolder } from '../support/temp.ts';
+import { storeFolder, tempFolder } from '../support/temp.ts';
 import { assertWrongUse, type Ended, type Running, serve, start, watch, waybill } from './waybill.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -154,7 +155,9 @@ describe('waybill mcp', () => {
     const cwd = folder();
     const line = (id: number) =>
       JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'who' } });
-    const { code, stdout } = await waybill(['mcp', 'tools.mjs'], { cwd, stdin: `${line(1)}\n${line(2)}\n` });
+    // Where the data waits for no disk: an answer must be nearly there when the input ends.
+    const args = ['mcp', 'tools.mjs', '--data', join(storeFolder(), 'd')];
+    const { code, stdout } = await waybill(args, { cwd, stdin: `${line(1)}\n${line(2)}\n` });
     expect(code).toBe(0);
     const lines = stdout.trimEnd().split('\n');
     expect(new Set(lines.map((each): number => JSON.parse(each).id))).toEqual(new Set([1, 2]));
@@ -175,10 +178,9 @@ describe('waybill mcp', () => {
     }
     const { clients } = JSON.parse(await list());
     expect(clients).toEqual([...before, expect.objectContaining({ client_id: 'me', tokens: 0 })]);
-    const env = { WAYBILL_CLIENT: 'of-env' };
-    const stdin = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"who"}}';
-    const { stdout } = await waybill(['mcp', 'tools.mjs'], { cwd, env, stdin });
-    expect(JSON.parse(stdout).result.structuredContent).toEqual({ client: 'of-env' });
+    vi.stubEnv('WAYBILL_CLIENT', 'of-env');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    expect((await host(cwd).call('who')).result.structuredContent).toEqual({ client: 'of-env' });
   });
 
   test('waits --wait-ms for a job, then answers with its id; poll_job has the result', async () => {
@@ -394,8 +396,9 @@ describe('waybill serve, of /mcp', () => {
 
   test('answers 503 until the store is open', async () => {
     // It takes connections, and never says a word.
-    const [silent, free] = await Promise.all([listenAnywhere(), listenAnywhere()]);
-    await free.close();
+    const silent = await listenAnywhere();
+    const free = await reservePlace();
+    onTestFinished(() => rmSync(free.folder, { recursive: true, force: true }));
     const store = `postgres://127.0.0.1:${silent.port}/none`;
     const args = ['serve', '--port', String(free.port), '--store', store];
     const { output } = start(args, { cwd: tempFolder() });
@@ -408,12 +411,11 @@ async function listenAnywhere() {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => sockets.add(socket));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const close = async () => {
+  onTestFinished(async () => {
     for (const socket of sockets) socket.destroy();
     await new Promise((resolve) => server.close(resolve));
-  };
-  onTestFinished(close);
+  });
   // It listens on TCP.
   const { port } = server.address() as AddressInfo;
-  return { port, close };
+  return { port };
 }

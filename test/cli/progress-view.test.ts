@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Screen } from '../../src/cli/output.ts';
 import { barOf, describe as describeProgress, progressView } from '../../src/cli/progress-view.ts';
 
@@ -12,6 +12,9 @@ function screen(isTTY: boolean, columns = 80): { stream: Screen; text: () => str
   };
   return { stream: { isTTY, columns, write, hasColors: () => false }, text: () => text };
 }
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
 
 describe('the progress of a job', () => {
   test('is a bar of one width, from empty to full, however odd the numbers', () => {

@@ -32,7 +32,7 @@ function describeReplicas(open: () => Promise<Site>): void {
     });
     const { id } = await site.client(a).start('where', { file: 'go' });
     expect(await site.client(b).job(id).result()).toEqual({ pid: worker.pid });
-    expect([await a.ready(), await b.ready()]).toEqual([200, 200]);
+    await expect.poll(() => Promise.all([a.ready(), b.ready()])).toEqual([200, 200]);
 
     const { credential } = site;
     const bytes = request(credential, 'direct', {}, { ts_ms: Date.now() });

@@ -66,7 +66,7 @@ export async function openSite(
   writeFileSync(join(cwd, 'go'), '');
   writeFileSync(join(cwd, 'store.url'), `${store}\n`, { mode: 0o600 });
   writeFileSync(join(cwd, 'queue.url'), `${queue ?? store}\n`, { mode: 0o600 });
-  const env = { WAYBILL_STORE_FILE: 'store.url', WAYBILL_DRAIN_MS: '3000' };
+  const env = { WAYBILL_STORE_FILE: 'store.url', WAYBILL_DRAIN_MS: '6000' };
   const engine = { ...env, ...(queue !== undefined && { WAYBILL_QUEUE_FILE: 'queue.url' }) };
   const added = await waybill(['clients', 'add', 'alice', '--out', 'alice.json'], { cwd, env });
   expect(added).toMatchObject({

@@ -30,9 +30,7 @@ function createWatch(): Watched {
     add: (where, text) => void texts.push([where, text]),
     addProcess(where, pid) {
       const found = family(pid ?? 0).flatMap((each) =>
-        ['cmdline', 'environ'].map(
-          (file) => [`${where}: ${file} of ${each}`, readFileSync(`/proc/${each}/${file}`, 'utf8')] as const,
-        ),
+        ['cmdline', 'environ'].map((file) => [`${where}: ${file} of ${each}`, textOf(each, file)] as const),
       );
       // A process that is about to begin, or that has ended, shows nothing.
       const shown = found.filter(([, text]) => text !== '');
@@ -51,9 +49,18 @@ function partsOf(secret: string): string[] {
   return Array.from({ length: secret.length - PART + 1 }, (_, i) => secret.slice(i, i + PART));
 }
 
+/** What a process shows of itself; nothing once it has ended. */
+function textOf(pid: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 /** A process and what it started. */
 function family(pid: number): number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+  const children = textOf(pid, `task/${pid}/children`).split(' ').filter(Boolean);
   return [pid, ...children.flatMap((child) => family(Number(child)))];
 }
 

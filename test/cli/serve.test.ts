@@ -219,7 +219,7 @@ describe('a server that dies', () => {
       '--credential',
       'alice.json',
       '--timeout-ms',
-      '4000',
+      '8000',
     ];
     const waiting = start(args, { cwd });
     await waiting.until('stderr', /running/);
@@ -232,13 +232,27 @@ describe('a server that dies', () => {
   });
 });
 
+const HELD = `
+  import { existsSync } from 'node:fs'; import { setTimeout } from 'node:timers/promises'; ${USE}
+  export default defineTool({
+    name: 'held', description: 'Ends when there is a file.', job: true,
+    input: z.object({}), output: z.object({ a: z.int() }),
+    run: async (_args, { signal }) => {
+      console.error('begun');
+      while (!existsSync('go')) await setTimeout(20, null, { signal });
+      return { a: 1 };
+    },
+  });`;
+
 describe('SIGTERM and Ctrl-C to waybill serve', () => {
   test.each(['SIGTERM', 'SIGINT'] as const)(
     '%s lets the running job end while /readyz says 503, also when npm passes it on a second time',
     async (signal) => {
       const cwd = tempFolder();
-      const serving = await serveWithAlice(cwd);
-      const { stdout } = await call(cwd, 'start_long_task', { seconds: 1.5, payload: { a: 1 } }, '--no-wait');
+      writeFileSync(join(cwd, 'tools.mjs'), HELD);
+      const serving = await serveWithAlice(cwd, 'tools.mjs');
+      const { stdout } = await call(cwd, 'held', {}, '--no-wait');
+      await serving.until('stderr', /begun/);
       const id = stdout.trim();
       // A request that is on its way when the signal comes: new connections are no longer taken.
       const { hostname, port } = new URL(serving.url);
@@ -252,17 +266,19 @@ describe('SIGTERM and Ctrl-C to waybill serve', () => {
       const answer = new Promise<string>((resolve) => socket.once('data', (data) => resolve(String(data))));
       socket.end('Connection: close\r\n\r\n');
       expect(await answer).toMatch(/^HTTP\/1\.1 503 /);
+      writeFileSync(join(cwd, 'go'), '');
       const { code, stderr } = await serving.ended;
       expect(code).toBe(0);
       expect(
         stderr
           .trimEnd()
           .split('\n')
+          .filter((line) => line.startsWith('{'))
           .map((line) => JSON.parse(line).message)
           .at(-1),
       ).toBe('stopped');
 
-      const again = await serve(cwd);
+      const again = await serve(cwd, 'tools.mjs');
       const got = await waybill(
         ['jobs', 'get', id, '--json', '--credential', 'alice.json', '--url', again.url],
         { cwd },

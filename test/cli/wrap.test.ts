@@ -50,12 +50,12 @@ describe('waybill wrap', () => {
     const running = await wrapWithAlice(cwd, ['--job', '*long*', '--', process.execPath, EVERYTHING]);
     expect(running.tools).toContain('trigger-long-running-operation');
     const client = createClient(JSON.parse(readFileSync(join(cwd, 'alice.json'), 'utf8')));
-    const job = await client.start('trigger-long-running-operation', { duration: 1.5, steps: 6 });
+    const job = await client.start('trigger-long-running-operation', { duration: 4, steps: 8 });
     const seen: unknown[] = [];
     expect(await job.result({ onProgress: ({ total }) => seen.push(total) })).toEqual({
-      content: [{ type: 'text', text: 'Long running operation completed. Duration: 1.5 seconds, Steps: 6.' }],
+      content: [{ type: 'text', text: 'Long running operation completed. Duration: 4 seconds, Steps: 8.' }],
     });
-    expect(seen).toContain(6);
+    expect(seen).toContain(8);
     const log = running.output.stderr;
     expect(log).toMatch(/"left_out":1,"jobs":\["trigger-long-running-operation"\]/);
     expect(await ends(running, 'SIGTERM')).toMatchObject({ code: 0 });
@@ -104,7 +104,7 @@ describe('waybill wrap', () => {
       const running = await wrapWithAlice(cwd, ['--', process.execPath, HOSTILE]);
       const pid = await pidOfWrapped(cwd);
       expect((await ends(running, signal)).code).toBe(signal === 'SIGKILL' ? null : 0);
-      await vi.waitFor(() => expect(isAlive(pid)).toBe(false), 5_000);
+      await vi.waitFor(() => expect(isAlive(pid)).toBe(false), 20_000);
     },
   );
 
@@ -133,7 +133,7 @@ describe('waybill wrap', () => {
   test('interrupted before the server is there ends with exit code 130, and the server with it', async () => {
     const cwd = tempFolder();
     const running = start(['wrap', '--', process.execPath, HOSTILE, 'silent', join(cwd, 'starts')], { cwd });
-    await vi.waitFor(() => expect(readFileSync(join(cwd, 'starts'), 'utf8')).toBe('.'), 10_000);
+    await vi.waitFor(() => expect(readFileSync(join(cwd, 'starts'), 'utf8')).toBe('.'), 20_000);
     const { code, stderr } = await ends(running, 'SIGINT');
     expect({ code, stderr }).toEqual({ code: 130, stderr: 'waybill: interrupted: nothing was served yet\n' });
   });

@@ -1,7 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
@@ -9,6 +7,7 @@ import { openSite, post, type Process, type Site } from '../cli/replicas.ts';
 import { watch, waybill } from '../cli/waybill.ts';
 import { bodyOf, headersOf, openAt } from '../mcp/face.ts';
 import { startPostgres } from '../support/services/index.ts';
+import { reservePlace } from '../support/services/keeper.ts';
 import { postgresUrl } from '../support/services/shared.ts';
 import { request } from '../support/signing.ts';
 
@@ -17,12 +16,10 @@ const CONFIG = fileURLToPath(new URL('../../deploy/haproxy.cfg', import.meta.url
 const HAPROXY = 'haproxy';
 const hasProxy = spawnSync(HAPROXY, ['-v']).status === 0;
 
+/** Nobody else is given it while the test runs. */
 async function freeAddress(): Promise<string> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  // It listens on TCP.
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
+  const { port, folder } = await reservePlace();
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   return `127.0.0.1:${port}`;
 }
 

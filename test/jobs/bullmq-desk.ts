@@ -35,7 +35,8 @@ export async function openDesk(url: string, options: Partial<BullmqOptions> = {}
     dispatcher,
     log,
     consume(run, own) {
-      const consumer = dispatcher.consume(run, { concurrency: 4, leaseMs: 1_000, onError: () => {}, ...own });
+      // A busy machine misses to renew a shorter lease.
+      const consumer = dispatcher.consume(run, { concurrency: 4, leaseMs: 5_000, onError: () => {}, ...own });
       onTestFinished(() => consumer.stop());
       return consumer;
     },

@@ -63,11 +63,11 @@ function describeHandingOut(open: Open, traits: DispatcherTraits): void {
     expect(floor.most()).toBe(3);
   });
 
-  test('carries a job once, however often it is pushed while it waits, runs, or waits for its next time', async () => {
+  /** @returns false when its next time came too early: before all had been pushed */
+  async function carriesOnce(retryAfterMs: number): Promise<boolean> {
     const queue = await open();
     const [first, waiting] = someJobs(2);
     const stay = gate();
-    const retryAfterMs = 400;
     const verdicts: Verdict[] = [{ retryAfterMs }];
     const push = async (job: Dispatch) => {
       for (let i = 0; i < 3; i++) await queue.dispatcher.push(job, Date.now());
@@ -89,10 +89,19 @@ function describeHandingOut(open: Open, traits: DispatcherTraits): void {
     await floor.ran(2);
     const askedMs = floor.endMs(first);
     await push(first);
+    if (Date.now() >= askedMs + retryAfterMs - slackMs) return false;
     await floor.ran(3);
     expect(floor.startMs(first)).toBeGreaterThanOrEqual(askedMs + retryAfterMs - slackMs);
     await assertNothingElse(queue, floor);
     expect(floor.started.slice(0, 3)).toEqual([first.id, waiting.id, first.id]);
+    return true;
+  }
+
+  test('carries a job once, however often it is pushed while it waits, runs, or waits for its next time', async () => {
+    // On a busy machine a push takes its time.
+    let retryAfterMs = 400;
+    while (!(await carriesOnce(retryAfterMs))) retryAfterMs *= 4;
+    expect(retryAfterMs).toBeLessThan(60_000);
   });
 
   test('hands out lower priorities first, and what came first among equals', async () => {
@@ -159,7 +168,7 @@ function describeHandingOut(open: Open, traits: DispatcherTraits): void {
 }
 
 function describeTimes(open: Open, traits: DispatcherTraits): void {
-  const { leaseMs = LEASE_MS, slackMs = 0 } = traits;
+  const { leaseMs = SHORT_LEASE_MS, slackMs = 0 } = traits;
 
   test('hands out a job that was pushed for later when its time has come, not before', async () => {
     const queue = await open();
@@ -220,7 +229,8 @@ function describeTimes(open: Open, traits: DispatcherTraits): void {
     await assertNothingElse(queue, floor);
   });
 
-  test('keeps a job to who runs it, longer than a lease too', async () => {
+  /** How often a job began that runs longer than the lease of its consumer, and how often that lost it. */
+  async function holdLonger(heldMs: number): Promise<{ readonly began: number; readonly lost: number }> {
     const queue = await open();
     const stay = gate();
     const lost: string[] = [];
@@ -228,7 +238,7 @@ function describeTimes(open: Open, traits: DispatcherTraits): void {
     const floors = [queue.dispatcher, await another(queue)].map((dispatcher) =>
       startFloor(dispatcher, {
         ...traits,
-        leaseMs,
+        leaseMs: heldMs,
         run: async (id, lease) => {
           lease.onLost = () => lost.push(id);
           if (id === held.id) await stay.opened;
@@ -238,12 +248,19 @@ function describeTimes(open: Open, traits: DispatcherTraits): void {
     await queue.submit(held, Date.now());
     await Promise.any(floors.map((floor) => floor.begun(1)));
     // In which somebody else would have it, if it was not renewed.
-    await new Promise((resolve) => setTimeout(resolve, 2.5 * leaseMs));
+    await new Promise((resolve) => setTimeout(resolve, 2.5 * heldMs));
     stay.open();
     await Promise.any(floors.map((floor) => floor.ranAll([held])));
     await Promise.all(floors.map((floor) => floor.stop()));
-    expect(floors.flatMap((floor) => floor.started)).toEqual([held.id]);
-    expect(lost).toEqual([]);
+    return { began: floors.flatMap((floor) => floor.started).length, lost: lost.length };
+  }
+
+  test('keeps a job to who runs it, longer than a lease too', async () => {
+    const kept = { began: 1, lost: 0 };
+    const first = await holdLonger(leaseMs);
+    // A busy machine may miss to renew a short one.
+    if (first.began > 1 || first.lost > 0) expect(await holdLonger(6 * leaseMs)).toEqual(kept);
+    else expect(first).toEqual(kept);
   });
 }
 
@@ -368,6 +385,7 @@ function describeLimits(open: Open, traits: DispatcherTraits): void {
     let fails = true;
     const floor = startFloor(queue.dispatcher, {
       ...traits,
+      leaseMs: traits.leaseMs ?? SHORT_LEASE_MS,
       errors: 'expected',
       run: async (id) => {
         if (id !== broken.id || !fails) return;
@@ -402,8 +420,10 @@ function describeLimits(open: Open, traits: DispatcherTraits): void {
   });
 }
 
-/** Short, so that what waits for one to run out does not wait long; above what a busy machine needs to renew. */
-const LEASE_MS = 1_000;
+/** Above what a busy machine needs to renew. */
+const LEASE_MS = 5_000;
+/** So that what waits for one to run out does not wait long. */
+const SHORT_LEASE_MS = 1_000;
 
 export interface FloorOptions extends DispatcherTraits {
   readonly concurrency?: number;

@@ -80,8 +80,11 @@ describe.each(DEPLOYMENTS)('on $name', ({ tags, shared, urls }) => {
       progress({ completed: 1, total: 2 });
       throw await aborted(signal);
     });
-    const workshop = startWorkshop(await openEngineAt(await urls()), [work]);
-    const id = await workshop.submit('work', { deadlineMs: Date.now() + 500 });
+    // A clock that stands still: however long it takes until the tool runs, the deadline is still to come.
+    const clock = createTestClock(Date.now());
+    const engine = await openEngineAt(await urls(), clock);
+    const workshop = startWorkshop(engine, [work], { now: clock.now });
+    const id = await workshop.submit('work', { deadlineMs: clock.nowMs + 500 });
     await workshop.until(id, (job) => job.progress?.['completed'] === 1);
     expect((await workshop.ended(id)).state).toBe('expired');
   });

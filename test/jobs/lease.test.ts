@@ -1,8 +1,7 @@
-import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { startWorker } from '../../src/jobs/index.ts';
 import { MESSAGE_LIMITS } from '../../src/limits.ts';
-import { openDatabase } from '../../src/store/sqlite/driver.ts';
+import { betweenTurns, lookAt } from '../support/second-connection.ts';
 import { createTestClock } from '../support/clock.ts';
 import { aborted, gate } from '../support/gate.ts';
 import { openWorkshop, tool } from './workshop.ts';
@@ -130,12 +129,12 @@ describe('a lease', () => {
     const workshop = openWorkshop([slow], { leaseMs: 600 });
     const id = await workshop.submit('slow');
     await workshop.until(id, ({ state }) => state === 'running');
-    const file = openDatabase(join(workshop.dir, 'waybill.db'));
-    onTestFinished(() => void file.close());
-    file.exec("CREATE TRIGGER refuse BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ROLLBACK, 'refused'); END");
+    const file = lookAt(workshop.dir);
+    const refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ROLLBACK, 'refused'); END";
+    await betweenTurns(() => file.exec(refuse));
     // A heartbeat or two fail meanwhile.
-    await expect.poll(() => workshop.log.complaints.length, { timeout: 5_000 }).toBeGreaterThan(0);
-    file.exec('DROP TRIGGER refuse');
+    await expect.poll(() => workshop.log.complaints.length).toBeGreaterThan(0);
+    await betweenTurns(() => file.exec('DROP TRIGGER refuse'));
     // And a few succeed.
     await new Promise((resolve) => setTimeout(resolve, 500));
     expect(reasons).toEqual([]);

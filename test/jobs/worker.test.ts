@@ -260,8 +260,8 @@ describe('progress', () => {
     const start = performance.now();
     const { progress } = await workshop.ended(await workshop.submit('busy'));
     const intervals = (performance.now() - start) / JOB_LIMITS.progressIntervalMs;
-    // Its begin, its first progress, one for each interval, and the last.
-    expect(changes).toBeLessThanOrEqual(intervals + 3);
+    // Its begin, its first progress, one for each interval, and the last; a timer may fire a little early.
+    expect(changes).toBeLessThanOrEqual(1.2 * intervals + 3);
     expect(changes).toBeGreaterThan(2);
     expect(progress).toEqual({ completed: 200 });
   });
@@ -412,8 +412,10 @@ describe('a job past its deadline', () => {
       reasons.push(await aborted(signal));
       throw signal.reason;
     });
-    const workshop = openWorkshop([slow]);
-    const job = await workshop.ended(await workshop.submit('slow', { deadlineMs: Date.now() + 50 }));
+    // A clock that stands still: however long it takes until the tool runs, the deadline is still to come.
+    const clock = createTestClock();
+    const workshop = openWorkshop([slow], { now: clock.now });
+    const job = await workshop.ended(await workshop.submit('slow', { deadlineMs: clock.nowMs + 50 }));
     expect(job.state).toBe('expired');
     expect(job.error).toMatch(/^deadline_exceeded: /);
     expect(reasons).toEqual([expect.any(ProtocolError)]);

@@ -1,7 +1,6 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ToolError } from '../../src/index.ts';
 import { ClientError } from '../../src/errors/index.ts';
-import { CLIENT_LIMITS } from '../../src/limits.ts';
 import type { Backend, Called, JobView } from '../../src/mcp/backend.ts';
 import { createRemoteBackend } from '../../src/mcp/remote.ts';
 import { type Listener, listen } from '../../src/transports/index.ts';
@@ -309,7 +308,7 @@ describe('a reply that was changed on its way', () => {
 describe('a server that cannot be reached', () => {
   test('is an error with words of our own; the log gets the reason', async () => {
     const { listener, open, failures } = await start();
-    const remote = open(listener.url, CLIENT_LIMITS.backoffMs / 2);
+    const remote = open(listener.url, 2_000);
     await listener.close();
     const error = await rejection(call(remote, 'echo'));
     expect(error).toMatchObject({

@@ -160,7 +160,8 @@ describe('the limits of a client', () => {
   });
 
   test('a quota of jobs a day', async () => {
-    const bob = await startBob({ jobsPerDay: 1 });
+    // Its day does not end.
+    const bob = await startBob({ jobsPerDay: 1 }, { now: createTestClock(Date.now()).now });
     await bob.face.call('reports.make', {}, bob.sent);
     const { message } = await bob.face.call('reports.make', {}, bob.sent);
     expect(message.error).toMatchObject({ code: 429, message: 'you may start 1 jobs a day' });

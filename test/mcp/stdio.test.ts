@@ -1,6 +1,6 @@
 import { PassThrough, Writable } from 'node:stream';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { MESSAGE_LIMITS } from '../../src/limits.ts';
+import { MESSAGE_LIMITS, STDIO_LIMITS } from '../../src/limits.ts';
 import { localBackends } from '../../src/mcp/local.ts';
 import { LEGACY, META, MODERN } from '../../src/mcp/protocol.ts';
 import { serveMcpStdio } from '../../src/mcp/stdio.ts';
@@ -360,12 +360,22 @@ describe('tasks', () => {
   });
 });
 
+/** On a busy machine the answers of a test that are nearly there may be far away. */
+function giveTime(): void {
+  const before = STDIO_LIMITS.lastAnswersMs;
+  // Not frozen, only typed so.
+  const limits = STDIO_LIMITS as { lastAnswersMs: number };
+  limits.lastAnswersMs = 30_000;
+  onTestFinished(() => void (limits.lastAnswersMs = before));
+}
+
 describe('the end', () => {
   test('of the input lets answers out that are nearly there', async () => {
     const soon = readTool('soon', async () => {
       await new Promise((resolve) => setTimeout(resolve, 20));
       return { done: true };
     });
+    giveTime();
     const host = await connect({ tools: [soon, echo] });
     host.say(INITIALIZE);
     host.say(olderCall(1, 'soon'));
@@ -396,7 +406,9 @@ describe('the end', () => {
   });
 
   test('of the input ends the jobs of hosts without Tasks, and no task', async () => {
+    let begun = 0;
     const held = jobTool('held', async (_args, { signal }) => {
+      begun++;
       await aborted(signal);
       return {};
     });
@@ -404,7 +416,7 @@ describe('the end', () => {
     host.ask(1, 'tools/call', { name: 'held' }, { capabilities: WITH_TASKS });
     const { taskId } = (await host.answerTo(1)).result;
     host.ask(2, 'tools/call', { name: 'held' });
-    await expect.poll(() => host.peer.server.stats().callsInFlight).toBe(1);
+    await expect.poll(() => begun).toBe(2);
     host.input.end();
     await host.served;
     const { result } = await host.peer.call('list_jobs', {}, { ts_ms: Date.now() });

@@ -433,14 +433,17 @@ describe('subscriptions/listen', () => {
   });
 
   test('tells of a change within the same millisecond', async () => {
-    const go = gate();
+    const [began, go] = [gate(), gate()];
     const asks = jobTool('asks', async (_args, { ask }) => {
+      began.open();
       await go.opened;
       return { ...(await ask({ one: QUESTION })) };
     });
     // A clock that stands still.
     const face = await startFace({ tools: [asks], now: () => 1_800_000_000_000 });
     const { taskId } = await start(face, 'asks');
+    // That it has begun is a change as well.
+    await began.opened;
     const stream = await listen(face, [taskId]);
     await stream.next();
     expect((await stream.next()).params.status).toBe('working');

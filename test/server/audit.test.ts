@@ -265,7 +265,8 @@ describe('refusals without end', () => {
     expect(await codesOf(peer, 'echo', refusalsPerMinute + 6)).toEqual(new Set(['forbidden']));
     // What was counted since is told of at the end.
     await peer.close();
-    expect(linesIn(peer.dir).at(-2)).toMatchObject({
+    const last = linesIn(peer.dir).filter(({ type }) => type !== 'head');
+    expect(last.at(-2)).toMatchObject({
       type: 'refusals',
       client: 'agent-a',
       count: 7,
@@ -399,10 +400,14 @@ describe.skipIf(!canLimitFiles)('a full disk', () => {
     // Room for two records and a half.
     const allow = limitFiles((size ?? 0) + 1_000);
     for (let n = 0; n < 20; n++) await Promise.all([send(`full-${n}-a`), send(`full-${n}-b`)]);
-    const ran = runs;
-    const reply = await send('full');
-    expect([codeOf(reply), reply.result]).toEqual(['busy', { retry_after_ms: 1_000 }]);
-    expect(runs).toBe(ran);
+    // Now and then one runs, and is busy all the same: it finds out whether the store can be written again.
+    let [ran, isRefused] = [0, false];
+    while (!isRefused) {
+      ran = runs;
+      const reply = await send('full');
+      expect([codeOf(reply), reply.result]).toEqual(['busy', { retry_after_ms: 1_000 }]);
+      isRefused = runs === ran;
+    }
     allow();
     // Once the time is over in which nobody asks the store.
     while (codeOf(await send('after')) === 'busy') await new Promise((resolve) => setTimeout(resolve, 50));

@@ -18,8 +18,8 @@ import { tempFolder } from '../support/temp.ts';
 const SAMPLES = 300;
 /** Two kinds whose medians lie closer are equal in time; a MAC left out is a third of what the sample takes. */
 const MAX_DIFFERENCE = 0.08;
-/** A real difference is there each time; that of a busy machine is not. */
-const COMPARISONS = 5;
+/** A real difference is there each time; that of a busy machine is not, but it may last. */
+const COMPARISONS = 10;
 
 const ed25519 = (): KeyTexts => ALGORITHMS.ed25519.generate().server;
 

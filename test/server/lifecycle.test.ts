@@ -20,14 +20,15 @@ describe('a server that closes', () => {
 
   test('tells a call that does not end in time, and its retry is told the same after a restart', async () => {
     const reasons: unknown[] = [];
+    const started = gate();
     const deaf = anyTool('deaf', async (_args, { signal }) => {
+      started.open();
       reasons.push(await aborted(signal));
       return {};
     });
     const peer = await startServer({ tools: [deaf] });
     const held = peer.call('deaf', {}, { request_id: 'call-1' });
-    while (peer.server.stats().callsInFlight === 0) await new Promise(setImmediate);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await started.opened;
     await peer.close();
     const reply = await held;
     expect(reply.error).toBe('internal: the server shut down while the tool ran');
@@ -93,7 +94,7 @@ describe.skipIf(!canLimitFiles)('a disk that is full', () => {
     expect(peer.log.complaints.length).toBeGreaterThanOrEqual(1);
     // The audit is tried again within a moment, not with every call.
     const paid = () => peer.call('pay', {}, { request_id: 'pay-1' });
-    await vi.waitFor(async () => expect((await paid()).result).toEqual({ run: 1 }), 5_000);
+    await vi.waitFor(async () => expect((await paid()).result).toEqual({ run: 1 }), 20_000);
     expect((await peer.call('work', {}, { request_id: 'work-1' })).status).toBe('accepted');
     expect(statSync(join(peer.dir, 'waybill.db-wal')).size).toBeGreaterThan(0);
   });

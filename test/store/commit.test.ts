@@ -1,24 +1,13 @@
-import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { StoreError } from '../../src/errors/index.ts';
 import { createSqliteDispatcher } from '../../src/jobs/index.ts';
 import { isTerminal, type JobRecord, type RecordStore } from '../../src/store/index.ts';
-import { type Database, openDatabase } from '../../src/store/sqlite/driver.ts';
+import type { Database } from '../../src/store/sqlite/driver.ts';
 import { clientRecord } from '../support/clients.ts';
 import { START_MS } from '../support/clock.ts';
 import { newJob, newRequest } from './new-records.ts';
 import { openStore } from './open.ts';
-
-/** Another connection to the file: it sees what is committed and nothing else. */
-function lookAt(dir: string): Database {
-  const db = openDatabase(join(dir, 'waybill.db'));
-  // The store's own turn cannot end while this thread waits for it.
-  db.exec('PRAGMA busy_timeout = 0');
-  onTestFinished(() => {
-    db.close();
-  });
-  return db;
-}
+import { betweenTurns, lookAt } from '../support/second-connection.ts';
 
 function count(db: Database, table: 'clients' | 'jobs' | 'requests'): number {
   return Number(db.prepare(`SELECT count(*) AS n FROM ${table}`).get()?.['n']);
@@ -90,18 +79,6 @@ async function refuseInserts(
     file.exec(`CREATE TRIGGER refuse BEFORE INSERT ON ${table} BEGIN SELECT RAISE(${how}, 'refused'); END`),
   );
   return () => betweenTurns(() => file.exec('DROP TRIGGER refuse'));
-}
-
-async function betweenTurns(write: () => unknown): Promise<void> {
-  for (;;) {
-    try {
-      write();
-      return;
-    } catch (error) {
-      if (!(error instanceof Error) || error.message !== 'database is locked') throw error;
-      await new Promise(setImmediate);
-    }
-  }
 }
 
 async function untilEnded(store: RecordStore, id: string): Promise<JobRecord> {

@@ -28,8 +28,8 @@ describe('kill -9 of a server under load', () => {
 
     for (let kill = 1; kill <= KILLS; kill++) {
       const requestId = `long-${kill}`;
-      const args = { text: requestId, steps: 40, step_ms: 20 };
-      const longJob = { tool: 'work', args, result: { text: requestId, steps: 40 } };
+      const args = { text: requestId, steps: 100, step_ms: 20 };
+      const longJob = { tool: 'work', args, result: { text: requestId, steps: 100 } };
       longJobs.set(requestId, await startLongJob(patient, server.url, requestId, longJob));
       await sleep(random.integer(0, 300));
       server.kill('SIGKILL');

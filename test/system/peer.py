@@ -279,7 +279,7 @@ def wrong_clock(url, credential):
 
 def jobs(client, other):
     payload = {"name": "Zoë", "€": [1.0, 1e-05, 1e21], "\U0001f600": None, "\ufb33": True, "\x1f\n": "\x7f\u2028"}
-    args = {"seconds": 1, "payload": payload}
+    args = {"seconds": 4, "payload": payload}
     request_id = str(uuid.uuid4())
     accepted = report("start_long_task", client.call("start_long_task", args, request_id))
     job_id = accepted["result"]["job_id"]

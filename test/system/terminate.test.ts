@@ -27,6 +27,7 @@ describe('SIGTERM to a server under load', () => {
     ]);
     const load = startLoad({ callers, url: server.url, seed });
     await sleep(createRandom(seed).integer(100, 400));
+    await expect.poll(() => load.captured.length).toBeGreaterThan(0);
     server.kill('SIGTERM');
     const { code, signal, stderr } = await server.exited;
     expect({ code, signal }).toEqual({ code: 0, signal: null });

@@ -20,7 +20,7 @@ const CHUNKED = { host: 'x', 'content-type': 'application/json', 'transfer-encod
 
 describe('while strangers flood the server, an honest client is served:', () => {
   test('hundreds of bodies that never end, all of which are cut', async () => {
-    const { peer, listener } = await serve({ headersTimeoutMs: 300, requestTimeoutMs: 600 });
+    const { peer, listener } = await serve({ headersTimeoutMs: 2_000, requestTimeoutMs: 2_000 });
     const slow = openMany(listener.port, 300);
     const begun = post(peer.request('echo')).subarray(0, -40);
     for (const connection of slow) connection.write(begun);

@@ -1,6 +1,6 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { SetupError } from '../../src/errors/index.ts';
-import { MESSAGE_LIMITS } from '../../src/limits.ts';
+import { HTTP_LIMITS, MESSAGE_LIMITS } from '../../src/limits.ts';
 import { listen, type Listener } from '../../src/transports/index.ts';
 import { gate } from '../support/gate.ts';
 import { codeOf, readTool } from '../support/server.ts';
@@ -143,6 +143,10 @@ describe('a body over the limit', () => {
   test.each(['length', 'chunked'])(
     'an answer arrives also while the peer is still sending: %s',
     async (how) => {
+      const { lingerMs } = HTTP_LIMITS;
+      // Longer than a busy machine needs for the rest.
+      Object.assign(HTTP_LIMITS, { lingerMs: 20_000 });
+      onTestFinished(() => void Object.assign(HTTP_LIMITS, { lingerMs }));
       const { listener } = await serve();
       const connection = openConnection(listener.port);
       const isChunked = how === 'chunked';

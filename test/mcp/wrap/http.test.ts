@@ -1,24 +1,22 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { createMcpHandler } from '@modelcontextprotocol/server';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WRAP_LIMITS } from '../../../src/mcp/wrap/limits.ts';
 import { wrapServer } from '../../../src/mcp/wrap/wrap.ts';
 import { createTestLog } from '../../support/log.ts';
+import { reservePlace } from '../../support/services/keeper.ts';
 import { httpServer, rawMcpServer, sendJson } from './http-server.ts';
 import { modernServer } from './modern.mjs';
 import { EVERYTHING, refusalOf, textOf, wrapped } from './wrapping.ts';
 
+/** Nobody else is given it while the test runs. */
 async function freePort(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  // A TCP server that listens has an AddressInfo.
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
+  const { port, folder } = await reservePlace();
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   return String(port);
 }
 
@@ -40,7 +38,7 @@ describe('a server over HTTP', () => {
     const first = await everything(port);
     const url = `http://127.0.0.1:${port}/mcp`;
     const { client, isUp } = await wrapped({ kind: 'http', url }, { jobs: ['*long*'] });
-    const job = await client.start('trigger-long-running-operation', { duration: 0.4, steps: 4 });
+    const job = await client.start('trigger-long-running-operation', { duration: 3, steps: 6 });
     const seen: unknown[] = [];
     expect(textOf(await job.result({ onProgress: (progress) => seen.push(progress) }))).toContain(
       'completed',
@@ -171,7 +169,7 @@ describe('a server over HTTP', () => {
     const { client, isUp } = await wrapped({ kind: 'http', url: `http://127.0.0.1:${port}/mcp` });
     child.kill('SIGKILL');
     await once(child, 'exit');
-    expect(await refusalOf(client.call('echo', { message: 'a' }, { timeoutMs: 1_000 }))).toMatchObject({
+    expect(await refusalOf(client.call('echo', { message: 'a' }, { timeoutMs: 5_000 }))).toMatchObject({
       code: 'busy',
     });
     expect(isUp()).toBe(false);

@@ -44,13 +44,14 @@ describe('server-everything, wrapped', () => {
 
   test('has its long tool as a job that tells how far it is, and gives its result', async () => {
     const { client } = await wrapped(nodeTarget(EVERYTHING), { jobs: ['*long*'] });
-    const job = await client.start('trigger-long-running-operation', { duration: 1, steps: 4 });
+    const job = await client.start('trigger-long-running-operation', { duration: 4, steps: 8 });
     const seen: unknown[] = [];
     const result = await job.result({ onProgress: (progress) => seen.push(progress) });
     expect(result).toEqual({
-      content: [{ type: 'text', text: 'Long running operation completed. Duration: 1 seconds, Steps: 4.' }],
+      content: [{ type: 'text', text: 'Long running operation completed. Duration: 4 seconds, Steps: 8.' }],
     });
-    expect(seen).toContainEqual({ completed: 2, total: 4 });
+    // Which of the steps are seen depends on the moment.
+    expect(seen).toContainEqual({ completed: expect.any(Number), total: 8 });
   });
 
   test('passes pictures and structure through unchanged', async () => {

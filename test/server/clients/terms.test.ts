@@ -170,7 +170,11 @@ describe('scopes', () => {
   test('that name no tool are warned of once, until they change', async () => {
     const server = await startServer({ tools });
     await withTerms(server, { scopes: ['reports.*', 'reprots.*', 'list_*', '*'] });
-    const warnings = () => server.log.complaints.map(({ fields, message }) => ({ ...fields, message }));
+    // Not what the server says of the moment in which an operator holds its file.
+    const warnings = () =>
+      server.log.complaints.flatMap(({ fields, message }) =>
+        'scope' in fields ? [Object.assign({ message }, fields)] : [],
+      );
     const first = { client_id: 'bob', scope: 'reprots.*', message: 'a scope names no tool of this server' };
     expect(warnings()).toEqual([first]);
     // Read again, and again for another client's sake.

@@ -2,6 +2,7 @@ import { randomBytes, randomInt } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { afterAll, inject, onTestFinished } from 'vitest';
+import { POSTGRES_LIMITS } from '../../../src/limits.ts';
 import type { ServiceTag } from './missing.ts';
 
 declare module 'vitest' {
@@ -13,6 +14,9 @@ declare module 'vitest' {
     services: ServiceTag;
   }
 }
+
+// A busy machine lets somebody in more slowly than a server would wait for.
+Object.assign(POSTGRES_LIMITS, { connectTimeoutMs: 20_000 });
 
 /** An empty database on the shared PostgreSQL, dropped when the test ends. The test has the tag `postgres`. */
 export async function postgresUrl(): Promise<string> {
