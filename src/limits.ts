@@ -197,7 +197,7 @@ export const STDIO_LIMITS = {
   maxCallsInFlight: 256,
   // After the end of the input, time for calls of the Model Context Protocol that are nearly done: what was
   // piped in is answered, and a host that wants the process to end waits seconds.
-  lastAnswersMs: 250,
+  lastAnswersMs: 1_000,
 } as const;
 
 export const CLIENT_LIMITS = {

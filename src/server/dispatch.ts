@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { busy, type Code, ProtocolError } from '../errors/index.ts';
+import { busy, type Code, invalidArgs, ProtocolError } from '../errors/index.ts';
 import type { Dispatcher } from '../jobs/index.ts';
 import { type MessageLimits, SERVER_LIMITS } from '../limits.ts';
 import { type NewJob, newJobId, type NewRequest, type Outcome, type RecordStore } from '../store/index.ts';
@@ -78,9 +78,7 @@ export function refuseUnanswered(
     throw new ProtocolError('invalid_args', what);
   }
   const issues = answerIssues(asks, answers);
-  const [first] = issues;
-  if (first !== undefined)
-    throw new ProtocolError('invalid_args', `${first.path}: ${first.message}`, { issues });
+  if (issues.length > 0) throw invalidArgs(issues);
 }
 
 async function acceptJob(

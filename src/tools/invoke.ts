@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type Code, factsOf, ProtocolError, ToolError } from '../errors/index.ts';
+import { type Code, factsOf, invalidArgs, ProtocolError, ToolError } from '../errors/index.ts';
 import { TOOL_LIMITS } from '../limits.ts';
 import type { ToolContext } from './context.ts';
 import type { Tool } from './define-tool.ts';
@@ -22,9 +22,7 @@ export function parseArgs(tool: Pick<Tool, 'input'>, args: unknown): unknown {
 
 function acceptArgs(checked: Checked<unknown>): unknown {
   if ('value' in checked) return checked.value;
-  const [first] = checked.issues;
-  const summary = first === undefined ? 'refused by the input schema' : `${first.path}: ${first.message}`;
-  throw new ProtocolError('invalid_args', summary, { issues: checked.issues });
+  throw invalidArgs(checked.issues);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ProtocolError } from '../../errors/index.ts';
+import { invalidArgs, ProtocolError } from '../../errors/index.ts';
 import type { RecordStore } from '../../store/index.ts';
 import { type Answer, answerIssues } from '../../tools/index.ts';
 import { completed } from '../outcome.ts';
@@ -33,9 +33,7 @@ export function answerJob(jobs: RecordStore['jobs'], now: () => number): BuiltIn
       const wanted = Object.entries(answers).filter(([key]) => Object.hasOwn(questions, key));
       const given = Object.fromEntries(wanted.map(([key, each]) => [key, toAnswer(each)]));
       const issues = answerIssues(questions, given);
-      const [first] = issues;
-      if (first !== undefined)
-        throw new ProtocolError('invalid_args', `${first.path}: ${first.message}`, { issues });
+      if (issues.length > 0) throw invalidArgs(issues);
       const state = await jobs.answer(job_id, given, now());
       if (state === null) throw new ProtocolError('not_found', 'you have no such job');
       return completed({ job_id, status: state });
