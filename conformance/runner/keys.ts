@@ -29,7 +29,7 @@ export interface Keys {
 }
 
 /** @throws TypeError for keys that are none */
-export function keysOf(credential: Credential): Keys {
+export function keysOf(credential: Pick<Credential, 'algorithm' | 'request_key' | 'response_key'>): Keys {
   const { algorithm = 'hmac-sha256', request_key, response_key } = credential;
   if (algorithm === 'ed25519') {
     const [requests, replies] = [privateKeyOf(request_key), publicKeyOf(response_key)];
@@ -53,18 +53,18 @@ export function hmac(secret: string, text: string): string {
 }
 
 /** `ed25519:` and the signature of the UTF-8 text in base64url. */
-export function ed25519(key: KeyObject, text: string): string {
+function ed25519(key: KeyObject, text: string): string {
   return `ed25519:${sign(null, Buffer.from(text, 'utf8'), key).toString('base64url')}`;
 }
 
 /** A signature has one spelling: 86 characters, of which the last has no bits left over. */
-export function ed25519Holds(key: KeyObject, text: string, signature: string): boolean {
+function ed25519Holds(key: KeyObject, text: string, signature: string): boolean {
   const [, body = ''] = /^ed25519:([A-Za-z0-9_-]{85}[AQgw])$/.exec(signature) ?? [];
   return body !== '' && verify(null, Buffer.from(text, 'utf8'), key, Buffer.from(body, 'base64url'));
 }
 
 /** @throws TypeError for a text that is none */
-export function privateKeyOf(text: string): KeyObject {
+function privateKeyOf(text: string): KeyObject {
   // What stands before the 32 bytes in PKCS #8 (RFC 8410 §7).
   const head = Buffer.from('302e020100300506032b657004220420', 'hex');
   return createPrivateKey({
@@ -75,7 +75,7 @@ export function privateKeyOf(text: string): KeyObject {
 }
 
 /** @throws TypeError for a text that is none */
-export function publicKeyOf(text: string): KeyObject {
+function publicKeyOf(text: string): KeyObject {
   // What stands before the 32 bytes in a SubjectPublicKeyInfo (RFC 8410 §4).
   const head = Buffer.from('302a300506032b6570032100', 'hex');
   return createPublicKey({ key: Buffer.concat([head, bytesOf('wbp_', text)]), format: 'der', type: 'spki' });

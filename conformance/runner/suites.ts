@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { canonical, withSignature } from './canonical.ts';
 import { exchange, Failure } from './endpoint.ts';
-import { type Credential, ed25519, ed25519Holds, hmac, keysOf, privateKeyOf, publicKeyOf } from './keys.ts';
+import { type Credential, hmac, keysOf } from './keys.ts';
 import { bytesOf, type Part } from './parts.ts';
 import { runSteps, type StepCase } from './steps.ts';
 
@@ -137,8 +137,8 @@ export function selfCheck(): string | null {
   }
   for (const { name, private_key, public_key, signed_text, signature } of load<Ed25519>('ed25519.json')
     .cases) {
-    const isOurs = ed25519(privateKeyOf(private_key), signed_text) === signature;
-    if (!isOurs || !ed25519Holds(publicKeyOf(public_key), signed_text, signature))
+    const keys = keysOf({ algorithm: 'ed25519', request_key: private_key, response_key: public_key });
+    if (keys.sign(signed_text) !== signature || !keys.holds(signed_text, signature))
       return `ed25519.json: ${name}`;
   }
   return null;

@@ -10,8 +10,11 @@ const TIMEOUT_MS = 300_000;
  * a job is begun again, or a cancel finds one. Longer runs show that (`npm run chaos`).
  */
 const SIGNS = [
-  ...['faults: worker killed', 'faults: replica killed', 'faults: database killed'],
-  ...['replays: replayed', 'retries'],
+  'faults: worker killed',
+  'faults: replica killed',
+  'faults: database killed',
+  'replays: replayed',
+  'retries',
 ];
 
 async function assertSurvives(options: Omit<ChaosOptions, 'seed'>): Promise<void> {

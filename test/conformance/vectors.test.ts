@@ -61,6 +61,9 @@ interface Signed {
   readonly wire: string;
 }
 
+const decode = ({ message }: Pick<Signed, 'message'>, text: string) =>
+  (message === 'request' ? decodeRequest : decodeResponse)(utf8(text), MESSAGE_LIMITS);
+
 interface Signatures {
   readonly cases: readonly (Signed & {
     readonly signed_text: string;
@@ -75,8 +78,6 @@ describe('signatures.json', () => {
   const vectors = read<Signatures>('signatures.json');
   const hmac = (secret: string, text: string): string =>
     createHmac('sha256', Buffer.from(secret, 'utf8')).update(text, 'utf8').digest('hex');
-  const decode = ({ message }: Signed, text: string) =>
-    (message === 'request' ? decodeRequest : decodeResponse)(utf8(text), MESSAGE_LIMITS);
 
   test('names each case once', () => {
     assertNamesAreUnique([...vectors.cases, ...vectors.must_not_verify]);
@@ -140,8 +141,6 @@ describe('ed25519.json', () => {
   /** Not by our own code: what stands between the prefix and the checksum. */
   const bytesIn = (key: string) => Buffer.from(key.slice(4, -8), 'base64url');
   const jwk = (publicKey: string) => ({ kty: 'OKP', crv: 'Ed25519', x: publicKey.slice(4, -8) });
-  const decode = ({ message }: { message: string }, text: string) =>
-    (message === 'request' ? decodeRequest : decodeResponse)(utf8(text), MESSAGE_LIMITS);
 
   test('names each case once', () => {
     assertNamesAreUnique([...vectors.cases, ...vectors.must_not_verify, ...vectors.no_public_keys]);
