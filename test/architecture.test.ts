@@ -9,6 +9,7 @@ const FLOORS: Readonly<Record<string, number>> = {
   'disk.ts': 0,
   'limits.ts': 0,
   'version.ts': 0,
+  'turns.ts': 1,
   wire: 1,
   tools: 1,
   store: 2,

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ProtocolError } from '../errors/index.ts';
 import { JOB_LIMITS, JOB_POLICY, type MessageLimits } from '../limits.ts';
 import { type Attempt, isTerminal, type RecordStore } from '../store/index.ts';
@@ -55,7 +56,9 @@ export function startWorker(options: WorkerOptions): Worker {
       running.set(jobId, run);
       runTool(tool, attempt, run)
         .then(
-          (settled) => {
+          async (settled) => {
+            // Its result is checked and written now: if that is large, others have their turn first.
+            await nextTurn();
             end(run, lease);
             return settler.settle(attempt, settled, run.why);
           },

@@ -3,6 +3,7 @@ import type { Server } from '../server/index.ts';
 import type { Logger } from '../tools/index.ts';
 import { isJson } from '../transports/http-routes.ts';
 import type { Route, RouteAnswer, RouteRequest } from '../transports/route.ts';
+import { inTurn, turnFor } from '../turns.ts';
 import { packageVersion } from '../version.ts';
 import { isObject, type JsonObject } from '../wire/json.ts';
 import { createAccess, refusal } from './access.ts';
@@ -75,9 +76,13 @@ export function mcpRoute(server: Server, options: McpOptions = {}): Route {
     if (request.body === null) return refusal(413, tooLarge);
     let id: RpcId | null = null;
     try {
-      const value = parseMessage(request.body, calls.messageLimits);
-      id = idOf(value);
-      const message = asRpcMessage(value);
+      const { body } = request;
+      const message = await inTurn(body.length, async () => {
+        const value = parseMessage(body, calls.messageLimits);
+        id = idOf(value);
+        await turnFor(body.length);
+        return asRpcMessage(value);
+      });
       const face = isForUs(message, request) ? faces.modern : faces.older;
       return await face(message, request, backendOf(client));
     } catch (error) {

@@ -2,6 +2,7 @@ import { type AuditLog, type CallRecord, digestOf } from '../audit/index.ts';
 import { busy, codeOf, type ProtocolError } from '../errors/index.ts';
 import { SERVER_LIMITS } from '../limits.ts';
 import type { Outcome } from '../store/index.ts';
+import { turnFor } from '../turns.ts';
 import { canonicalize, type JsonObject } from '../wire/index.ts';
 import type { KnownClient, WrittenCall } from './calls.ts';
 import { refused } from './outcome.ts';
@@ -48,14 +49,15 @@ export function recordReply(
 }
 
 /** The same for another wire, whose messages nobody signs. @throws StoreError */
-function recordPlain(
+async function recordPlain(
   audit: AuditLog,
   { clientId, keyId }: KnownClient,
   { requestId, tool, args, argsText }: WrittenCall,
   outcome: Outcome,
 ): Promise<void> {
   const { ok, status, result, error } = outcome;
-  return audit.add({
+  const reply = textOf({ error, ok, result, status });
+  await audit.add({
     type: 'call',
     client: clientId,
     wire: 'mcp',
@@ -63,10 +65,12 @@ function recordPlain(
     requestId,
     tool,
     request: digestOf(`{"args":${argsText},"tool":${JSON.stringify(tool)}}`),
-    reply: digestOf(textOf({ error, ok, result, status })),
+    reply: digestOf(reply),
     outcome: codeOfOutcome(outcome),
     job: jobOf(tool, args, outcome),
   });
+  // Whoever waits for it will write it once more.
+  await turnFor(reply.length);
 }
 
 /**

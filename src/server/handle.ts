@@ -1,7 +1,7 @@
 import type { AuditLog } from '../audit/index.ts';
 import type { ProtocolError } from '../errors/index.ts';
 import type { Outcome } from '../store/index.ts';
-import { decodeRequest, EnvelopeError } from '../wire/index.ts';
+import { EnvelopeError, readRequest, withSignedText } from '../wire/index.ts';
 import { type AdmitContext, admit } from './admit.ts';
 import { recordReply, refuseUnaudited, unaudited } from './audit-calls.ts';
 import { authorize, type Policy } from './authorize.ts';
@@ -12,6 +12,7 @@ import { knownError } from './known-error.ts';
 import { refused } from './outcome.ts';
 import { isRefusal } from './refusal.ts';
 import { type Addressee, type Reply, reply, type Signed, STRANGER } from './reply.ts';
+import { inTurn, turnFor } from '../turns.ts';
 import { type Verified, verify } from './verify.ts';
 
 export interface HandleContext extends AdmitContext, DispatchContext, FlightLimits {
@@ -28,6 +29,7 @@ interface Peer {
   verified: Verified | null;
   /** Was the call refused before anything of it was done? */
   isRefused: boolean;
+  isRecorded: boolean;
 }
 
 export interface Pipeline {
@@ -42,14 +44,12 @@ export function createPipeline(context: HandleContext): Pipeline {
   const { keyRing, messageLimits, flights, log, audit } = context;
 
   async function handle(bytes: Uint8Array): Promise<Reply> {
-    const peer: Peer = { to: STRANGER, verified: null, isRefused: false };
+    const peer: Peer = { to: STRANGER, verified: null, isRefused: false, isRecorded: false };
     flights.open++;
-    // Nothing is waited for before `refuseWhenBusy`: such a call has done nothing.
-    const isUnrecorded = audit === null || isFlood(context);
     try {
       const signed = await answerTo(bytes, peer);
-      const { to, verified, isRefused } = peer;
-      if (isUnrecorded || verified === null) return signed.reply;
+      const { to, verified, isRefused, isRecorded } = peer;
+      if (audit === null || verified === null || !isRecorded) return signed.reply;
       if (isRefused && !audit.admitsRefusal(verified.client.id)) return signed.reply;
       try {
         // The last step: a reply leaves when it is in the audit, and no earlier.
@@ -63,14 +63,23 @@ export function createPipeline(context: HandleContext): Pipeline {
     }
   }
 
+  /** Steps 1 and 2; whom to answer is known a little better after each. */
+  async function authenticate(bytes: Uint8Array, peer: Peer): Promise<Verified> {
+    const received = readRequest(bytes, messageLimits);
+    const { codec, message } = received;
+    peer.to = { codec, requestId: message.request_id, signer: null };
+    await turnFor(bytes.byteLength);
+    const verified = verify(withSignedText(received), keyRing);
+    peer.verified = verified;
+    peer.to = { codec, requestId: message.request_id, signer: verified.generation };
+    return verified;
+  }
+
   async function answerTo(bytes: Uint8Array, peer: Peer): Promise<Signed> {
     try {
-      const received = decodeRequest(bytes, messageLimits);
-      const requestId = received.message.request_id;
-      peer.to = { codec: received.codec, requestId, signer: null };
-      const verified = verify(received, keyRing);
-      peer.verified = verified;
-      peer.to = { codec: received.codec, requestId, signer: verified.generation };
+      const verified = await inTurn(bytes.byteLength, () => authenticate(bytes, peer));
+      // Nothing is waited for between the two: such a call has done nothing.
+      peer.isRecorded = !isFlood(context);
       refuseWhenBusy(context);
       if (audit?.isDown === true) await refuseUnaudited(audit);
       const fresh = await admit(verified, context);

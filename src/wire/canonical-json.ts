@@ -57,11 +57,14 @@ function write(value: unknown, depthLeft: number, count: MemberCount): string {
 
 /** Below it JSON.stringify takes longer to begin than the items take. */
 const LONG_ARRAY = 16;
+/** Texts that are put together at once. */
+const PIECE = 1_024;
 
 function writeArray(array: readonly unknown[], depthLeft: number, count: MemberCount): string {
   // Items have no limit but the message's bytes. Measured for 1 MiB of zeros: 3 ms in this way, 54 ms in the other.
   if (array.length >= LONG_ARRAY)
     return isOfScalars(array) ? JSON.stringify(array) : join(array, depthLeft, count);
+  if (array.length === 0) return '[]';
   let text = '[';
   let index = 0;
   try {
@@ -77,13 +80,19 @@ function writeArray(array: readonly unknown[], depthLeft: number, count: MemberC
 
 /** The same for many items: their texts are put together once. Measured for 1 MiB of `[]`: 11 ms, 49 ms in the way above. */
 function join(array: readonly unknown[], depthLeft: number, count: MemberCount): string {
-  const texts: string[] = [];
+  let text = '';
+  let index = 0;
   try {
-    for (const item of array) texts.push(write(item, depthLeft - 1, count));
+    while (index < array.length) {
+      const texts: string[] = [];
+      const end = Math.min(index + PIECE, array.length);
+      for (; index < end; index++) texts.push(write(array[index], depthLeft - 1, count));
+      text += `${text === '' ? '[' : ','}${texts.join(',')}`;
+    }
   } catch (error) {
-    throw error instanceof CanonicalJsonError ? error.within(`[${texts.length}]`) : error;
+    throw error instanceof CanonicalJsonError ? error.within(`[${index}]`) : error;
   }
-  return `[${texts.join(',')}]`;
+  return `${text}]`;
 }
 
 /** Nothing but what JSON.stringify writes in canonical form as it is. */

@@ -43,14 +43,39 @@ export interface Decoded<Message> {
  * @throws ProtocolError `too_large`, `bad_envelope`
  */
 export function decodeRequest(bytes: Uint8Array, limits: MessageLimits): Decoded<RequestMessage> {
+  return withSignedText(readRequest(bytes, limits));
+}
+
+/** A strict request, whose signed text is yet to be written. */
+export interface ReadRequest {
+  readonly codec: Codec;
+  readonly message: RequestMessage;
+  /** As many as its bytes write. */
+  readonly members: number;
+}
+
+/** The first half of `decodeRequest`, for who lets others work in between. */
+export function readRequest(bytes: Uint8Array, limits: MessageLimits): ReadRequest {
   const { value, members } = parse(bytes, limits);
   try {
     const codec = codecOf(value);
-    const message = codec.checkRequest(value);
+    return { codec, message: codec.checkRequest(value), members };
+  } catch (error) {
+    throw envelopeError(error, value['request_id']);
+  }
+}
+
+/** The second half. */
+export function withSignedText({ codec, message, members }: ReadRequest): Decoded<RequestMessage> {
+  try {
     return { codec, message, signedText: textOf(members, (count) => codec.requestText(message, count)) };
   } catch (error) {
-    throw error instanceof ProtocolError ? new EnvelopeError(error, value['request_id']) : error;
+    throw envelopeError(error, message.request_id);
   }
+}
+
+function envelopeError(error: unknown, requestId: unknown): unknown {
+  return error instanceof ProtocolError ? new EnvelopeError(error, requestId) : error;
 }
 
 /** A refusal of bytes that still showed which request they meant to be. */

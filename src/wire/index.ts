@@ -5,6 +5,8 @@ export {
   DEFAULT_CODEC,
   decodeRequest,
   decodeResponse,
+  readRequest,
+  withSignedText,
   EnvelopeError,
   VERSIONS,
   withSignature,

@@ -73,7 +73,8 @@ function named(value: unknown, names: readonly string[]): unknown {
     return value;
   }
   if (!isObject(value)) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([number, member]) => [names[Number(number)], named(member, names)]),
-  );
+  const members = Object.entries(value);
+  // Members are counted before a text is parsed, objects without any are not.
+  if (members.length === 0) return value;
+  return Object.fromEntries(members.map(([number, member]) => [names[Number(number)], named(member, names)]));
 }

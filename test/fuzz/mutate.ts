@@ -118,8 +118,10 @@ const BOMBS: readonly ((random: Random) => string)[] = [
   () => nested('[', '', ']', 5_000),
   (random) => `{${times(random.integer(19_980, 20_001), (i) => `"k${i}":0`)}}`,
   () => `{${times(20_000, (i) => `"${20_000 - i}":${i}`)}}`,
-  () => `[${times(250_000, () => '0')}]`,
-  () => `[${times(40_000, () => '{}')}]`,
+  () => `[${times(500_000, () => '0')}]`,
+  () => `[${times(170_000, () => '{}')}]`,
+  () => `[${times(170_000, () => '[]')}]`,
+  () => `[${times(100_000, () => '[[]]')}]`,
   () => `[${times(100_000, () => '1e20')}]`,
   () => `"${'\\'.repeat(400_000)}"`,
   () => `"${'\\u00e9'.repeat(100_000)}"`,
@@ -129,6 +131,7 @@ const BOMBS: readonly ((random: Random) => string)[] = [
   () => `0.${'1'.repeat(300_000)}`,
   () => ' '.repeat(500_000),
   () => `{${times(3_000, (i) => `"${'n'.repeat(100)}${i}":1`)}}`,
+  () => `{${times(19_980, (i) => `"${(i * 7_919) % 19_980}${'n'.repeat(30)}":1`)}}`,
 ];
 
 function nested(open: string, inner: string, close: string, depth: number): string {
