@@ -56,7 +56,7 @@ export const SERVER_LIMITS = {
   pageSize: 100,
   // How often the store is asked whether clients changed: a client added elsewhere is known within this time.
   clientRefreshMs: 200,
-  // Work on more takes 3 to 10 ms a step, measured for what is dearest: others have a turn between the steps.
+  // What is larger is worked on in several turns: this much takes 10 ms in all, measured for what is dearest.
   turnBytes: 65_536,
   // A store or queue that does not answer within it is not ready: probes of load balancers wait 2 s and more.
   readyMs: 1_500,

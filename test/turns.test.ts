@@ -74,7 +74,7 @@ describe('large messages', () => {
   const echo = readTool('echo', (args) => args);
   const args = { text: 'x'.repeat(LARGE) };
 
-  test('that come at once hold up no small one that comes behind them', async () => {
+  test('hold up no small one that comes behind them', async () => {
     const peer = await startServer({ tools: [echo] });
     const order: string[] = [];
     const call = (name: string, sent: JsonObject) =>
@@ -85,7 +85,7 @@ describe('large messages', () => {
     expect(order.indexOf('small true')).toBeLessThan(order.indexOf('large 1 true'));
   });
 
-  test('of strangers do not either', async () => {
+  test("hold up nobody else's call when strangers send them", async () => {
     const peer = await startServer({ tools: [echo] });
     const order: string[] = [];
     const unsigned = peer.request('echo', args, { signature: '0'.repeat(64) });

@@ -3,7 +3,8 @@ import { ProtocolError, StoreError } from '../errors/index.ts';
 import { JOB_LIMITS, type MessageLimits } from '../limits.ts';
 import type { Attempt, JobEnd, RecordStore } from '../store/index.ts';
 import type { Logger, Settled } from '../tools/index.ts';
-import { asResult } from '../wire/index.ts';
+import { turnFor } from '../turns.ts';
+import { resultOf, resultText } from '../wire/index.ts';
 import type { Verdict } from './dispatcher.ts';
 
 /** Why an attempt was aborted from outside. */
@@ -83,7 +84,7 @@ export function createSettler(
     fail: (attempt, message) => finish(attempt, failed(message)),
     expire: (attempt) => finish(attempt, EXPIRED),
     settle(attempt, settled, why) {
-      if (settled.ok) return finish(attempt, succeeded(settled.result, limits));
+      if (settled.ok) return succeeded(settled.result, limits).then((end) => finish(attempt, end));
       // Whoever took the job over, or ended it, has written how it goes on.
       if (why === REASONS.takenOver || why === REASONS.ended) return Promise.resolve('done');
       if (why === REASONS.shutdown) return giveBack(attempt, 0, 'shutdown');
@@ -100,9 +101,11 @@ function failed(message: string): JobEnd {
   return { state: 'failed', result: null, error: `job_failed: ${message}` };
 }
 
-function succeeded(result: Readonly<Record<string, unknown>>, limits: MessageLimits): JobEnd {
+async function succeeded(result: Readonly<Record<string, unknown>>, limits: MessageLimits): Promise<JobEnd> {
   try {
-    return { state: 'succeeded', result: asResult(result, limits), error: null };
+    const text = resultText(result, limits);
+    await turnFor(text.length);
+    return { state: 'succeeded', result: resultOf(text), error: null };
   } catch (error) {
     return failed(`the result cannot be sent: ${error instanceof Error ? error.message : 'not JSON'}`);
   }

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ProtocolError } from '../errors/index.ts';
 import { JOB_LIMITS, JOB_POLICY, type MessageLimits } from '../limits.ts';
 import { type Attempt, isTerminal, type RecordStore } from '../store/index.ts';
@@ -56,9 +55,7 @@ export function startWorker(options: WorkerOptions): Worker {
       running.set(jobId, run);
       runTool(tool, attempt, run)
         .then(
-          async (settled) => {
-            // Its result is checked and written now: if that is large, others have their turn first.
-            await nextTurn();
+          (settled) => {
             end(run, lease);
             return settler.settle(attempt, settled, run.why);
           },

@@ -20,7 +20,7 @@ import { createScopeWatch } from './clients/terms.ts';
 
 /** What a transport needs: bytes in, bytes out. */
 export interface Endpoint {
-  /** One request message in, one response message out; never rejects. */
+  /** One request message in, one response message out; never rejects. The bytes must stay as they are until then. */
   handle(bytes: Uint8Array): Promise<Reply>;
   /** The unsigned reply to something that is not a message at all. */
   refuse(error: ProtocolError): Reply;

@@ -1,6 +1,7 @@
 import type { AuditLog } from '../audit/index.ts';
 import type { ProtocolError } from '../errors/index.ts';
 import type { Outcome } from '../store/index.ts';
+import { inTurn, turnFor } from '../turns.ts';
 import { EnvelopeError, readRequest, withSignedText } from '../wire/index.ts';
 import { type AdmitContext, admit } from './admit.ts';
 import { recordReply, refuseUnaudited, unaudited } from './audit-calls.ts';
@@ -12,7 +13,6 @@ import { knownError } from './known-error.ts';
 import { refused } from './outcome.ts';
 import { isRefusal } from './refusal.ts';
 import { type Addressee, type Reply, reply, type Signed, STRANGER } from './reply.ts';
-import { inTurn, turnFor } from '../turns.ts';
 import { type Verified, verify } from './verify.ts';
 
 export interface HandleContext extends AdmitContext, DispatchContext, FlightLimits {
@@ -29,6 +29,7 @@ interface Peer {
   verified: Verified | null;
   /** Was the call refused before anything of it was done? */
   isRefused: boolean;
+  /** Has it a place in the audit? */
   isRecorded: boolean;
 }
 

@@ -15,6 +15,11 @@ const utf8 = new TextEncoder();
  * @throws CanonicalJsonError, RangeError when no message can carry it
  */
 export function asResult(value: object, limits: MessageLimits): JsonObject {
+  return resultOf(resultText(value, limits));
+}
+
+/** The first half of `asResult`, for who lets others work in between. @throws CanonicalJsonError, RangeError */
+export function resultText(value: object, limits: MessageLimits): string {
   const count = { members: ENVELOPE_MEMBERS };
   // Inside a message it is nested one deeper than by itself.
   const text = canonicalize({ result: value }, count);
@@ -25,6 +30,11 @@ export function asResult(value: object, limits: MessageLimits): JsonObject {
   if (text.length * 3 > maxBytes && utf8.encode(text).length > maxBytes) {
     throw new RangeError(`it has more than ${maxBytes} bytes`);
   }
+  return text;
+}
+
+/** The second half. */
+export function resultOf(text: string): JsonObject {
   // The text was written from an object with this one member, and canonicalize writes only JSON.
   return (parseJson(text) as { readonly result: JsonObject }).result;
 }
