@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { SERVER_LIMITS } from '../src/limits.ts';
-import { inTurn, turnFor } from '../src/turns.ts';
+import { inTurns, isLarge } from '../src/turns.ts';
 import { mcpRoute } from '../src/mcp/index.ts';
 import type { JsonObject } from '../src/wire/index.ts';
 import { bodyOf, headersOf } from './mcp/face.ts';
@@ -22,51 +22,50 @@ async function turnsOf(work: Promise<unknown>): Promise<number> {
   return turns;
 }
 
-/** What was done, in its order. */
-function createSteps() {
-  const steps: string[] = [];
-  return {
-    steps,
-    work: (name: string, size: number) => async () => {
-      steps.push(`${name} begins`);
-      await turnFor(size);
-      steps.push(`${name} ends`);
-    },
-  };
-}
-
 describe('work on messages', () => {
-  test('is done at once on a small one', async () => {
-    const { steps, work } = createSteps();
-    expect(turnFor(SERVER_LIMITS.turnBytes)).toBeNull();
-    const done = inTurn(SERVER_LIMITS.turnBytes, work('a', 0));
-    expect(steps).toEqual(['a begins']);
-    expect(inTurn(1, () => 'now')).toBe('now');
-    await done;
+  test('is done at once on a small one', () => {
+    const size = SERVER_LIMITS.turnBytes;
+    expect(isLarge(size)).toBe(false);
+    expect(
+      inTurns(
+        size,
+        () => 20,
+        (value) => value + 1,
+      ),
+    ).toBe(21);
   });
 
-  test('is done on one large message after the other, in turns of its own', async () => {
-    const { steps, work } = createSteps();
-    const all = ['a', 'b', 'c'].map(async (name) => inTurn(LARGE, work(name, LARGE)));
+  test('is done on one large message after the other, each step in a turn of its own', async () => {
+    const steps: string[] = [];
+    const all = ['a', 'b', 'c'].map(async (name) =>
+      inTurns(
+        LARGE,
+        () => steps.push(`${name} is read`),
+        () => steps.push(`${name} is checked`),
+      ),
+    );
     setImmediate(() => setImmediate(() => steps.push('another has a turn')));
     expect(steps).toEqual([]);
     expect(await turnsOf(Promise.all(all))).toBeGreaterThanOrEqual(all.length * 2);
-    expect(steps.filter((step) => !step.startsWith('another'))).toEqual([
-      'a begins',
-      'a ends',
-      'b begins',
-      'b ends',
-      'c begins',
-      'c ends',
-    ]);
-    expect(steps.indexOf('another has a turn')).toBeLessThan(steps.indexOf('c begins'));
+    expect(steps.indexOf('another has a turn')).toBeLessThan(steps.indexOf('c is read'));
+    const order = ['a', 'b', 'c'].flatMap((name) => [`${name} is read`, `${name} is checked`]);
+    expect(steps.filter((step) => !step.startsWith('another'))).toEqual(order);
   });
 
   test('goes on with the next when it fails', async () => {
-    const first = inTurn(LARGE, () => Promise.reject(new Error('no message')));
-    const second = inTurn(LARGE, () => 'read');
+    const fail = () => {
+      throw new Error('no message');
+    };
+    const first = inTurns(LARGE, fail, () => 'never');
+    const second = inTurns(LARGE, () => 1, fail);
+    const third = inTurns(
+      LARGE,
+      () => 'read',
+      (value) => value,
+    );
     await expect(first).rejects.toThrow('no message');
-    expect(await second).toBe('read');
+    await expect(second).rejects.toThrow('no message');
+    expect(await third).toBe('read');
   });
 });
 

@@ -3,7 +3,7 @@ import { ProtocolError, StoreError } from '../errors/index.ts';
 import { JOB_LIMITS, type MessageLimits } from '../limits.ts';
 import type { Attempt, JobEnd, RecordStore } from '../store/index.ts';
 import type { Logger, Settled } from '../tools/index.ts';
-import { turnFor } from '../turns.ts';
+import { isLarge, nextTurn } from '../turns.ts';
 import { resultOf, resultText } from '../wire/index.ts';
 import type { Verdict } from './dispatcher.ts';
 
@@ -104,7 +104,7 @@ function failed(message: string): JobEnd {
 async function succeeded(result: Readonly<Record<string, unknown>>, limits: MessageLimits): Promise<JobEnd> {
   try {
     const text = resultText(result, limits);
-    await turnFor(text.length);
+    if (isLarge(text.length)) await nextTurn();
     return { state: 'succeeded', result: resultOf(text), error: null };
   } catch (error) {
     return failed(`the result cannot be sent: ${error instanceof Error ? error.message : 'not JSON'}`);

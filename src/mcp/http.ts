@@ -3,7 +3,7 @@ import type { Server } from '../server/index.ts';
 import type { Logger } from '../tools/index.ts';
 import { isJson } from '../transports/http-routes.ts';
 import type { Route, RouteAnswer, RouteRequest } from '../transports/route.ts';
-import { inTurn, turnFor } from '../turns.ts';
+import { inTurns } from '../turns.ts';
 import { packageVersion } from '../version.ts';
 import { isObject, type JsonObject } from '../wire/json.ts';
 import { createAccess, refusal } from './access.ts';
@@ -77,10 +77,9 @@ export function mcpRoute(server: Server, options: McpOptions = {}): Route {
     let id: RpcId | null = null;
     try {
       const { body } = request;
-      const message = await inTurn(body.length, async () => {
-        const value = parseMessage(body, calls.messageLimits);
+      const read = () => parseMessage(body, calls.messageLimits);
+      const message = await inTurns(body.length, read, (value) => {
         id = idOf(value);
-        await turnFor(body.length);
         return asRpcMessage(value);
       });
       const face = isForUs(message, request) ? faces.modern : faces.older;

@@ -2,7 +2,7 @@ import { type AuditLog, type CallRecord, digestOf } from '../audit/index.ts';
 import { busy, codeOf, type ProtocolError } from '../errors/index.ts';
 import { SERVER_LIMITS } from '../limits.ts';
 import type { Outcome } from '../store/index.ts';
-import { turnFor } from '../turns.ts';
+import { isLarge, nextTurn } from '../turns.ts';
 import { canonicalize, type JsonObject } from '../wire/index.ts';
 import type { KnownClient, WrittenCall } from './calls.ts';
 import { refused } from './outcome.ts';
@@ -49,7 +49,7 @@ export function recordReply(
 }
 
 /** The same for another wire, whose messages nobody signs. @throws StoreError */
-async function recordPlain(
+function recordPlain(
   audit: AuditLog,
   { clientId, keyId }: KnownClient,
   { requestId, tool, args, argsText }: WrittenCall,
@@ -57,7 +57,7 @@ async function recordPlain(
 ): Promise<void> {
   const { ok, status, result, error } = outcome;
   const reply = textOf({ error, ok, result, status });
-  await audit.add({
+  const added = audit.add({
     type: 'call',
     client: clientId,
     wire: 'mcp',
@@ -70,7 +70,7 @@ async function recordPlain(
     job: jobOf(tool, args, outcome),
   });
   // Whoever waits for it will write it once more.
-  await turnFor(reply.length);
+  return isLarge(reply.length) ? added.then(() => nextTurn()) : added;
 }
 
 /**

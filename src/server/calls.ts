@@ -3,7 +3,7 @@ import { ProtocolError } from '../errors/index.ts';
 import type { MessageLimits } from '../limits.ts';
 import type { JobRecord, Outcome } from '../store/index.ts';
 import { type Answers, type Logger, NONE } from '../tools/index.ts';
-import { turnFor } from '../turns.ts';
+import { isLarge, nextTurn } from '../turns.ts';
 import { checkCarried, type JsonObject } from '../wire/index.ts';
 import { recordedRun, textOf } from './audit-calls.ts';
 import { authorize, type Policy } from './authorize.ts';
@@ -139,9 +139,9 @@ export function createCalls(context: CallsContext): Calls {
     call(client, plain, watch) {
       const call = written(plain);
       const run = async () => {
-        await turnFor(call.argsText.length);
+        if (isLarge(call.argsText.length)) await nextTurn();
         const outcome = await dispatch(await authorize(admitted(client, call), context), context, watch);
-        await turnFor(call.argsText.length);
+        if (isLarge(call.argsText.length)) await nextTurn();
         // Signing would do it: what the tool of one wire may not return, that of another may not either.
         checkCarried(outcome.result);
         return outcome;

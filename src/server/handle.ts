@@ -1,8 +1,8 @@
 import type { AuditLog } from '../audit/index.ts';
 import type { ProtocolError } from '../errors/index.ts';
 import type { Outcome } from '../store/index.ts';
-import { inTurn, turnFor } from '../turns.ts';
-import { EnvelopeError, readRequest, withSignedText } from '../wire/index.ts';
+import { inTurns } from '../turns.ts';
+import { EnvelopeError, readRequest, type ReadRequest, withSignedText } from '../wire/index.ts';
 import { type AdmitContext, admit } from './admit.ts';
 import { recordReply, refuseUnaudited, unaudited } from './audit-calls.ts';
 import { authorize, type Policy } from './authorize.ts';
@@ -64,21 +64,30 @@ export function createPipeline(context: HandleContext): Pipeline {
     }
   }
 
-  /** Steps 1 and 2; whom to answer is known a little better after each. */
-  async function authenticate(bytes: Uint8Array, peer: Peer): Promise<Verified> {
+  function read(bytes: Uint8Array, peer: Peer): ReadRequest {
     const received = readRequest(bytes, messageLimits);
     const { codec, message } = received;
     peer.to = { codec, requestId: message.request_id, signer: null };
-    await turnFor(bytes.byteLength);
+    return received;
+  }
+
+  function authenticate(received: ReadRequest, peer: Peer): Verified {
     const verified = verify(withSignedText(received), keyRing);
+    const { codec, message, generation } = verified;
     peer.verified = verified;
-    peer.to = { codec, requestId: message.request_id, signer: verified.generation };
+    peer.to = { codec, requestId: message.request_id, signer: generation };
     return verified;
   }
 
   async function answerTo(bytes: Uint8Array, peer: Peer): Promise<Signed> {
     try {
-      const verified = await inTurn(bytes.byteLength, () => authenticate(bytes, peer));
+      const verifying = inTurns(
+        bytes.byteLength,
+        () => read(bytes, peer),
+        (received) => authenticate(received, peer),
+      );
+      // Calls are let in in the order in which they came.
+      const verified = verifying instanceof Promise ? await verifying : verifying;
       // Nothing is waited for between the two: such a call has done nothing.
       peer.isRecorded = !isFlood(context);
       refuseWhenBusy(context);

@@ -5,6 +5,7 @@ export {
   DEFAULT_CODEC,
   decodeRequest,
   decodeResponse,
+  type ReadRequest,
   readRequest,
   withSignedText,
   EnvelopeError,
