@@ -12,8 +12,18 @@ const WITHOUT_NONCE: ReadonlySet<string> = new Set(['wrong_server', 'stale', 'bu
 
 /** `server.handle(bytes)`. */
 export function callTarget({ server, filling, credentials, secrets }: World): Target {
-  /** Nonces that the server has taken since its clock was moved. */
-  let taken = new Set<string>();
+  /** How often the server has taken each nonce since its clock was moved. */
+  let taken = new Map<string, number>();
+  /** Replies of the last batch: which of them took a nonce is known when all are there, for they come in any order. */
+  let heard: { readonly key: string; readonly reply: Reply }[] = [];
+
+  function countTaken(): void {
+    for (const { key, reply } of heard) {
+      const code = codeOf(JSON.parse(reply.body)) ?? '';
+      if (code !== 'replayed' && !WITHOUT_NONCE.has(code)) taken.set(key, (taken.get(key) ?? 0) + 1);
+    }
+    heard = [];
+  }
 
   function problemOf(reply: Reply, verdict: Verdict): string | null {
     const leaked = secrets.find((secret) => reply.body.includes(secret));
@@ -32,29 +42,24 @@ export function callTarget({ server, filling, credentials, secrets }: World): Ta
     return signedProblem(response, reply.body, verdict.message);
   }
 
-  function signedProblem(
-    response: ResponseMessage,
-    body: string,
-    { client_id, nonce, request_id }: RequestMessage,
-  ): string | null {
-    const credential = credentials.get(client_id);
+  function signedProblem(response: ResponseMessage, body: string, message: RequestMessage): string | null {
+    const credential = credentials.get(message.client_id);
     if (credential === undefined) return 'of a client that is not known';
     if (response.signature === '') return 'an unsigned reply, and the MAC held';
     verifiedReply(body, credential);
-    if (response.request_id !== request_id) return `answers ${response.request_id}`;
+    if (response.request_id !== message.request_id) return `answers ${response.request_id}`;
     const code = codeOf(response) ?? '';
     if (WITHOUT_NONCE.has(code)) return null;
-    const key = `${client_id} ${nonce}`;
-    const isNew = !taken.has(key);
-    taken.add(key);
-    if (isNew) return code === 'replayed' ? 'the nonce is new, and refused' : null;
-    return code === 'replayed' ? null : 'the nonce was used before, and is taken again';
+    countTaken();
+    const times = taken.get(keyOf(message)) ?? 0;
+    if (code === 'replayed') return times > 0 ? null : 'the nonce is new, and refused';
+    return times === 1 ? null : `the nonce was taken ${times} times`;
   }
 
   return {
     folder: 'call',
     forget() {
-      taken = new Set();
+      taken = new Map();
     },
     prepare(template): Input {
       const bytes = fill(template, filling());
@@ -64,7 +69,9 @@ export function callTarget({ server, filling, credentials, secrets }: World): Ta
         bytes,
         isDeep: verdict.kind === 'verified',
         async run() {
-          reply = await server.handle(bytes);
+          const answered = await server.handle(bytes);
+          reply = answered;
+          if (verdict.kind === 'verified') heard.push({ key: keyOf(verdict.message), reply: answered });
         },
         problem: () => (reply === null ? 'no reply' : problemOf(reply, verdict)),
         outcome() {
@@ -76,6 +83,10 @@ export function callTarget({ server, filling, credentials, secrets }: World): Ta
       };
     },
   };
+}
+
+function keyOf({ client_id, nonce }: RequestMessage): string {
+  return `${client_id} ${nonce}`;
 }
 
 function codeOf({ error }: ResponseMessage): string | null {
