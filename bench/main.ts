@@ -11,6 +11,7 @@ import { benchMcp, benchTasks } from './mcp.ts';
 import { benchMemory } from './memory.ts';
 import { benchProxy } from './proxy.ts';
 import { benchReplicas } from './replicas.ts';
+import { benchRotation } from './rotation.ts';
 import { benchClientSize, benchStart } from './start.ts';
 import type { Line } from './support.ts';
 
@@ -24,6 +25,7 @@ const PARTS: Readonly<Record<string, () => Promise<Line[]> | Line[]>> = {
   engines: benchEngines,
   replicas: benchReplicas,
   limits: benchLimits,
+  rotation: benchRotation,
   mcp: benchMcp,
   tasks: benchTasks,
   proxy: benchProxy,

@@ -1,0 +1,111 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { type Client, createClient, type Credential } from '../src/client/index.ts';
+import { fetchTransport } from '../src/client/transport.ts';
+import { type Line, withFolder } from './support.ts';
+
+const CALLS_A_SECOND = 1_000;
+/** Before the rotation, with both credentials, and after the old one is gone. */
+const STAGE_MS = 3_000;
+const TICK_MS = 5;
+
+const main = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
+
+/** Calls that are begun at a fixed rate, whatever becomes of them, while their client is rotated. */
+export async function benchRotation(): Promise<Line[]> {
+  return withFolder(async (cwd) => {
+    const server = spawn(process.execPath, [main, 'serve', '--port', '0'], {
+      cwd,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    try {
+      const [line] = (await once(server.stdout, 'data')) as [Buffer];
+      const url = /http:[^\s,]+/.exec(line.toString())?.[0];
+      if (url === undefined) throw new Error(`serve says ${line.toString()}`);
+      return [await rotate(cwd, url)];
+    } finally {
+      server.kill();
+    }
+  });
+}
+
+async function rotate(cwd: string, url: string): Promise<Line> {
+  const verb = (...args: string[]) =>
+    promisify(execFile)(process.execPath, [main, 'clients', ...args], { cwd });
+  const run = createRun(cwd, url);
+  await verb('add', 'a', '--url', url, '--out', 'old.json');
+  const before = run.clientOf('old.json');
+  await before.call('batch_sum', { numbers: [1] });
+  const load = run.start(before);
+  await sleep(STAGE_MS);
+  await verb('rotate', 'a', '--url', url, '--out', 'new.json');
+  const after = run.clientOf('new.json');
+  load.use(before, after);
+  await sleep(STAGE_MS);
+  load.use(after);
+  await verb('rotate', 'a', '--finish');
+  await sleep(STAGE_MS);
+  const { calls, failed, sent, seconds } = await load.stop();
+  const perSecond = calls / seconds;
+  return {
+    what: 'calls while their client is rotated',
+    ours: `${perSecond.toFixed(0)}/s, ${failed} of ${calls} failed`,
+    baseline: `${sent - calls} sent twice`,
+    figure: '',
+    target: `0 at ${CALLS_A_SECOND}/s`,
+    ok: failed === 0 && perSecond >= 0.99 * CALLS_A_SECOND,
+  };
+}
+
+function createRun(cwd: string, url: string) {
+  const transport = fetchTransport(url);
+  let sent = 0;
+  return {
+    clientOf(file: string): Client {
+      // Written by `clients add` or `clients rotate` a moment ago.
+      const credential = JSON.parse(readFileSync(join(cwd, file), 'utf8')) as Credential;
+      return createClient(credential, {
+        transport: (...args) => {
+          sent++;
+          return transport(...args);
+        },
+      });
+    },
+    start(first: Client) {
+      let clients: readonly Client[] = [first];
+      let begun = 0;
+      let failed = 0;
+      sent = 0;
+      const running = new Set<Promise<void>>();
+      const startMs = performance.now();
+      const begin = () => {
+        const n = begun++;
+        const call: Promise<void> = (clients[n % clients.length] ?? first)
+          .call<{ readonly total: number }>('batch_sum', { numbers: [n, 1] })
+          .then(({ total }) => void (total !== n + 1 && failed++))
+          .catch(() => void failed++)
+          .finally(() => running.delete(call));
+        running.add(call);
+      };
+      const timer = setInterval(() => {
+        while (begun < ((performance.now() - startMs) / 1_000) * CALLS_A_SECOND) begin();
+      }, TICK_MS);
+      return {
+        use(...others: readonly Client[]): void {
+          clients = others;
+        },
+        async stop() {
+          clearInterval(timer);
+          const seconds = (performance.now() - startMs) / 1_000;
+          await Promise.all(running);
+          return { calls: begun, failed, sent, seconds };
+        },
+      };
+    },
+  };
+}
