@@ -29,7 +29,9 @@ export async function benchRotation(): Promise<Line[]> {
       if (url === undefined) throw new Error(`serve says ${line.toString()}`);
       return [await rotate(cwd, url)];
     } finally {
+      const exit = once(server, 'exit');
       server.kill();
+      await exit;
     }
   });
 }
@@ -42,15 +44,19 @@ async function rotate(cwd: string, url: string): Promise<Line> {
   const before = run.clientOf('old.json');
   await before.call('batch_sum', { numbers: [1] });
   const load = run.start(before);
-  await sleep(STAGE_MS);
-  await verb('rotate', 'a', '--url', url, '--out', 'new.json');
-  const after = run.clientOf('new.json');
-  load.use(before, after);
-  await sleep(STAGE_MS);
-  load.use(after);
-  await verb('rotate', 'a', '--finish');
-  await sleep(STAGE_MS);
-  const { calls, failed, sent, seconds } = await load.stop();
+  try {
+    await sleep(STAGE_MS);
+    await verb('rotate', 'a', '--url', url, '--out', 'new.json');
+    const after = run.clientOf('new.json');
+    load.use(before, after);
+    await sleep(STAGE_MS);
+    load.use(after);
+    await verb('rotate', 'a', '--finish');
+    await sleep(STAGE_MS);
+  } finally {
+    load.end();
+  }
+  const { calls, failed, sent, seconds } = await load.result();
   const perSecond = calls / seconds;
   return {
     what: 'calls while their client is rotated',
@@ -99,10 +105,12 @@ function createRun(cwd: string, url: string) {
         use(...others: readonly Client[]): void {
           clients = others;
         },
-        async stop() {
+        end(): void {
           clearInterval(timer);
-          const seconds = (performance.now() - startMs) / 1_000;
+        },
+        async result() {
           await Promise.all(running);
+          const seconds = (performance.now() - startMs) / 1_000;
           return { calls: begun, failed, sent, seconds };
         },
       };

@@ -11,22 +11,20 @@ export function isLarge(size: number): boolean {
   return size > SERVER_LIMITS.turnBytes;
 }
 
-let last: Promise<unknown> = Promise.resolve();
+let isWaiting = false;
 
 /**
- * Two steps of work on a message: at once if it is small. Large ones go one after the other, each step in a turn of
- * its own: a thousand that come at once neither hold the loop for as long as all of them take, nor are in memory
- * unfolded together.
+ * Two steps of work on a message, the second in a turn of its own if it is large. Only one message at a time waits
+ * between the two: what strangers send must neither fill the memory, unfolded as it is, nor make others wait for it.
  *
- * @returns a promise only for a large one
+ * @returns a promise only for one that waits
  */
 export function inTurns<A, B>(size: number, first: () => A, second: (value: A) => B): B | Promise<B> {
-  if (!isLarge(size)) return second(first());
-  const done = last.then(nextTurn).then(async () => {
-    const value = first();
-    await nextTurn();
+  const value = first();
+  if (isWaiting || !isLarge(size)) return second(value);
+  isWaiting = true;
+  return nextTurn().then(() => {
+    isWaiting = false;
     return second(value);
   });
-  last = done.catch(() => {});
-  return done;
 }

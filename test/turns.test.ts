@@ -8,8 +8,8 @@ import { readTool, startServer } from './support/server.ts';
 
 const LARGE = SERVER_LIMITS.turnBytes + 1;
 
-/** Turns of the event loop from now until the work is done. */
-async function turnsOf(work: Promise<unknown>): Promise<number> {
+/** Turns of the event loop that work takes beside the one in which it begins. */
+async function turnsOf(work: () => Promise<unknown>): Promise<number> {
   let turns = 0;
   let isDone = false;
   const count = () => {
@@ -17,84 +17,72 @@ async function turnsOf(work: Promise<unknown>): Promise<number> {
     if (!isDone) setImmediate(count);
   };
   setImmediate(count);
-  await work;
+  await work();
   isDone = true;
   return turns;
 }
 
-describe('work on messages', () => {
-  test('is done at once on a small one', () => {
-    const size = SERVER_LIMITS.turnBytes;
-    expect(isLarge(size)).toBe(false);
-    expect(
-      inTurns(
-        size,
-        () => 20,
-        (value) => value + 1,
-      ),
-    ).toBe(21);
+const double = (value: number) => 2 * value;
+
+describe('two steps of work on a message', () => {
+  test('are done at once on a small one', () => {
+    expect(isLarge(LARGE - 1)).toBe(false);
+    expect(inTurns(LARGE - 1, () => 20, double)).toBe(40);
   });
 
-  test('is done on one large message after the other, each step in a turn of its own', async () => {
+  test('are done in two turns on a large one, between which others have theirs', async () => {
     const steps: string[] = [];
-    const all = ['a', 'b', 'c'].map(async (name) =>
-      inTurns(
-        LARGE,
-        () => steps.push(`${name} is read`),
-        () => steps.push(`${name} is checked`),
-      ),
+    setImmediate(() => steps.push('another'));
+    const done = inTurns(
+      LARGE,
+      () => steps.push('first'),
+      () => steps.push('second'),
     );
-    setImmediate(() => setImmediate(() => steps.push('another has a turn')));
-    expect(steps).toEqual([]);
-    expect(await turnsOf(Promise.all(all))).toBeGreaterThanOrEqual(all.length * 2);
-    expect(steps.indexOf('another has a turn')).toBeLessThan(steps.indexOf('c is read'));
-    const order = ['a', 'b', 'c'].flatMap((name) => [`${name} is read`, `${name} is checked`]);
-    expect(steps.filter((step) => !step.startsWith('another'))).toEqual(order);
+    expect(steps).toEqual(['first']);
+    await done;
+    expect(steps).toEqual(['first', 'another', 'second']);
   });
 
-  test('goes on with the next when it fails', async () => {
+  test('are done at once on those that come while one waits: there is never more than one', async () => {
+    const waits = inTurns(LARGE, () => 1, double);
+    expect(waits).toBeInstanceOf(Promise);
+    expect(inTurns(LARGE, () => 2, double)).toBe(4);
+    expect(await waits).toBe(2);
+    const next = inTurns(LARGE, () => 3, double);
+    expect(next).toBeInstanceOf(Promise);
+    expect(await next).toBe(6);
+  });
+
+  test('may fail, either of them: the next one waits all the same', async () => {
     const fail = () => {
       throw new Error('no message');
     };
-    const first = inTurns(LARGE, fail, () => 'never');
-    const second = inTurns(LARGE, () => 1, fail);
-    const third = inTurns(
-      LARGE,
-      () => 'read',
-      (value) => value,
-    );
-    await expect(first).rejects.toThrow('no message');
-    await expect(second).rejects.toThrow('no message');
-    expect(await third).toBe('read');
+    expect(() => inTurns(LARGE, fail, double)).toThrow('no message');
+    await expect(inTurns(LARGE, () => 1, fail)).rejects.toThrow('no message');
+    expect(await inTurns(LARGE, () => 1, double)).toBe(2);
   });
 });
 
-describe('large messages', () => {
+describe('a large message', () => {
   const echo = readTool('echo', (args) => args);
   const args = { text: 'x'.repeat(LARGE) };
 
-  test('hold up no small one that comes behind them', async () => {
+  test('of a stranger is refused in a turn that is not the one in which it was read', async () => {
     const peer = await startServer({ tools: [echo] });
-    const order: string[] = [];
-    const call = (name: string, sent: JsonObject) =>
-      peer.call('echo', sent).then(({ ok }) => order.push(`${name} ${ok}`));
-    const large = Array.from({ length: 8 }, (_, i) => call(`large ${i}`, args));
-    await Promise.all([...large, call('small', {})]);
-    expect(order).toHaveLength(9);
-    expect(order.indexOf('small true')).toBeLessThan(order.indexOf('large 1 true'));
+    const forged = (sent: JsonObject) => peer.request('echo', sent, { signature: '0'.repeat(64) });
+    const [small, large] = [forged({}), forged(args)];
+    expect(await turnsOf(() => peer.send(small))).toBe(0);
+    expect(await turnsOf(() => peer.send(large))).toBe(1);
+    expect((await peer.send(large)).body).toContain('bad_signature');
   });
 
-  test("hold up nobody else's call when strangers send them", async () => {
+  test('is answered right, however many come at once', async () => {
     const peer = await startServer({ tools: [echo] });
-    const order: string[] = [];
-    const unsigned = peer.request('echo', args, { signature: '0'.repeat(64) });
-    const large = Array.from({ length: 8 }, async () => order.push((await peer.send(unsigned)).body));
-    await Promise.all([...large, peer.call('echo').then(({ status }) => order.push(status))]);
-    expect(order.indexOf('ok')).toBeLessThan(2);
-    expect(order.filter((body) => body.includes('bad_signature'))).toHaveLength(8);
+    const replies = await Promise.all(Array.from({ length: 8 }, () => peer.call('echo', args)));
+    for (const { result } of replies) expect(result).toEqual(args);
   });
 
-  test('of the Model Context Protocol hold up no small one, and are worked on in several turns', async () => {
+  test('of the Model Context Protocol is worked on in several turns, and overtaken by small ones', async () => {
     const peer = await startServer({ tools: [echo] });
     const route = mcpRoute(peer.server);
     const token = await peer.server.addToken('agent-a');
@@ -113,8 +101,8 @@ describe('large messages', () => {
     const large = Array.from({ length: 8 }, (_, i) => call(`large ${i}`, args));
     await Promise.all([...large, call('small', {})]);
     expect(order).toHaveLength(9);
-    expect(order.indexOf('small 200')).toBeLessThan(order.indexOf('large 1 200'));
-    // Read, checked, let in, run, recorded, written.
-    expect(await turnsOf(call('alone', args))).toBeGreaterThanOrEqual(5);
+    expect(order[0]).toBe('small 200');
+    // Read, checked, run, recorded, written.
+    expect(await turnsOf(() => call('alone', args))).toBeGreaterThanOrEqual(4);
   });
 });

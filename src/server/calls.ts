@@ -90,27 +90,7 @@ export interface CallsContext extends DispatchContext, FlightLimits {
 export function createCalls(context: CallsContext): Calls {
   const { registry, log, store, draining } = context;
   const guarded = createGuard(context);
-  const { clientNamed, clientOf, present } = createPresence(context);
-
-  /** Written out: to spread what is left of a call costs 2 µs. */
-  function admitted(
-    known: KnownClient,
-    { requestId, tool, args, argsText, answers = NONE }: WrittenCall,
-  ): Call {
-    const client = present(known);
-    const generation = client.generations[0];
-    // One of the two places that make a Call: its client is known, and this wire cannot repeat a request.
-    return {
-      client,
-      requestId,
-      tool,
-      args,
-      argsText,
-      answers,
-      mayRepeat: false,
-      generation,
-    } as Call;
-  }
+  const { admitted, clientNamed, clientOf, present } = createPresence(context);
 
   return {
     registry,
@@ -138,15 +118,17 @@ export function createCalls(context: CallsContext): Calls {
     },
     call(client, plain, watch) {
       const call = written(plain);
+      const isLong = isLarge(call.argsText.length);
       const run = async () => {
-        if (isLarge(call.argsText.length)) await nextTurn();
         const outcome = await dispatch(await authorize(admitted(client, call), context), context, watch);
-        if (isLarge(call.argsText.length)) await nextTurn();
+        if (isLong) await nextTurn();
         // Signing would do it: what the tool of one wire may not return, that of another may not either.
         checkCarried(outcome.result);
         return outcome;
       };
-      return guarded(client, call, run, (outcome) => outcome);
+      const start = () => guarded(client, call, run, (outcome) => outcome);
+      // Before the guard lets it in: a server that closes waits for those who are in, and may not see one that waits.
+      return isLong ? nextTurn().then(start) : start();
     },
     job(client, id, wait) {
       const poll = written({ requestId: '', tool: 'poll_job', args: { job_id: id } });
@@ -166,7 +148,7 @@ export function createCalls(context: CallsContext): Calls {
   };
 }
 
-/** Who may come at all, and is still there. */
+/** Who may come at all, is still there, and so may call. */
 function createPresence({ keyRing, now }: Pick<CallsContext, 'keyRing' | 'now'>) {
   function clientNamed(id: string): KnownClient | null {
     const client = keyRing.find(id);
@@ -193,7 +175,28 @@ function createPresence({ keyRing, now }: Pick<CallsContext, 'keyRing' | 'now'>)
     return client;
   }
 
+  /** Written out: to spread what is left of a call costs 2 µs. */
+  function admitted(
+    caller: KnownClient,
+    { requestId, tool, args, argsText, answers = NONE }: WrittenCall,
+  ): Call {
+    const client = present(caller);
+    const generation = client.generations[0];
+    // One of the two places that make a Call: its client is known, and this wire cannot repeat a request.
+    return {
+      client,
+      requestId,
+      tool,
+      args,
+      argsText,
+      answers,
+      mayRepeat: false,
+      generation,
+    } as Call;
+  }
+
   return {
+    admitted,
     clientNamed,
     present,
     clientOf(token: string): KnownClient | null {

@@ -86,7 +86,7 @@ export function createPipeline(context: HandleContext): Pipeline {
         () => read(bytes, peer),
         (received) => authenticate(received, peer),
       );
-      // Calls are let in in the order in which they came.
+      // Small ones are let in in the order in which they came.
       const verified = verifying instanceof Promise ? await verifying : verifying;
       // Nothing is waited for between the two: such a call has done nothing.
       peer.isRecorded = !isFlood(context);
