@@ -33,6 +33,11 @@ export function openDatabase(path: string): Database {
   return driver(path);
 }
 
+/** Does another connection hold what was asked for? The words of SQLITE_BUSY are the same in every driver. */
+export function isLocked(error: unknown): boolean {
+  return error instanceof Error && error.message.includes('database is locked');
+}
+
 let driver: OpenDatabase | undefined;
 
 function findDriver(): OpenDatabase {

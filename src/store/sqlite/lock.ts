@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { SetupError } from '../../errors/index.ts';
-import { type Database, openDatabase } from './driver.ts';
+import { type Database, isLocked, openDatabase } from './driver.ts';
 
 /** Without a reference the garbage collector would close them, and free the folder of a server that runs. */
 const held = new Set<Database>();
@@ -22,8 +22,7 @@ export function lockDirectory(dir: string): () => void {
     db?.close();
     if (error instanceof SetupError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    // The words of SQLITE_BUSY, the same in every driver.
-    if (reason.includes('database is locked')) {
+    if (isLocked(error)) {
       throw new SetupError(
         `${dir} belongs to another running server: stop that one, or choose another --data`,
       );

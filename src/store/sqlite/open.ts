@@ -7,7 +7,7 @@ import type { ClientStore, RecordStore } from '../record-store.ts';
 import { createAuditFiles } from './audit.ts';
 import { createClientRecords } from './clients.ts';
 import { createCounterRecords } from './counters.ts';
-import { type Database, openDatabase } from './driver.ts';
+import { type Database, isLocked, openDatabase } from './driver.ts';
 import { createJobRows } from './job-rows.ts';
 import { createJobRecords } from './jobs.ts';
 import { lockDirectory } from './lock.ts';
@@ -179,8 +179,8 @@ function openFile(options: SqliteOptions): OpenFile {
     // It holds the clients' secrets.
     chmodSync(path, 0o600);
     // First of all: what follows may meet another process that holds the file for a moment.
-    db.exec('PRAGMA busy_timeout = 5000');
-    db.exec('PRAGMA journal_mode = WAL');
+    db.exec(`PRAGMA busy_timeout = ${OPEN_MS}`);
+    useWal(db);
     // What was committed survives a power cut.
     db.exec('PRAGMA synchronous = FULL');
     // 64 MiB of pages in memory: an index over millions of jobs still answers from there.
@@ -199,6 +199,25 @@ function openFile(options: SqliteOptions): OpenFile {
   } catch (error) {
     db.close();
     throw error;
+  }
+}
+
+/** How long to wait for other processes that open the same folder. */
+const OPEN_MS = 5_000;
+const RETRY_MS = 5;
+
+/** While several processes make the file, SQLite refuses this at once in all but one, whatever its time-out. */
+function useWal(db: Database): void {
+  const startMs = performance.now();
+  for (;;) {
+    try {
+      db.exec('PRAGMA journal_mode = WAL');
+      return;
+    } catch (error) {
+      if (!isLocked(error) || performance.now() - startMs > OPEN_MS) throw error;
+      // A pause without a promise: folders are opened before anything else runs.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS);
+    }
   }
 }
 
