@@ -2,10 +2,9 @@ import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { createClient } from '../src/client/index.ts';
 import { start } from './http.ts';
-import { BENCH_CLIENT, type Line, median, withFolder } from './support.ts';
+import { BENCH_CLIENT, CLI_MAIN, type Line, median, withFolder } from './support.ts';
 
 const CALLS = 2_000;
 const WARM_UP = 500;
@@ -64,8 +63,7 @@ async function timed(call: () => Promise<unknown>, times: number): Promise<void>
 
 /** A host's end of `waybill connect`: one request a line, answers by their id. */
 function startProxy(credential: string) {
-  const main = fileURLToPath(new URL('../src/cli/main.js', import.meta.url));
-  const child = spawn(process.execPath, [main, 'connect', '--credential', credential], {
+  const child = spawn(process.execPath, [CLI_MAIN, 'connect', '--credential', credential], {
     stdio: ['pipe', 'pipe', 'ignore'],
   });
   let id = 0;

@@ -2,19 +2,18 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
-import { type Line, median, withFolder } from './support.ts';
+import { CLI_MAIN, type Line, median, withFolder } from './support.ts';
 
 const ROUNDS = 7;
 const root = new URL('../../../', import.meta.url);
 
 /** From spawning `waybill serve` to the line that says it listens, against an empty Node process. */
 export async function benchStart(): Promise<Line[]> {
-  const main = fileURLToPath(new URL('dist/cli/main.js', root));
   return withFolder(async (dir) => {
     const ours: number[] = [];
     const node: number[] = [];
     for (let i = 0; i < ROUNDS; i++) {
-      ours.push(await untilOutput([main, 'serve', '--port', '0', '--data', `${dir}/${i}`]));
+      ours.push(await untilOutput([CLI_MAIN, 'serve', '--port', '0', '--data', `${dir}/${i}`]));
       node.push(await untilOutput(['-e', 'console.log(1); setInterval(() => {}, 1000)']));
     }
     const ms = median(ours);

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { randomUUID } from 'node:crypto';
 import { canonicalize, withSignature } from '../src/wire/index.ts';
 import { keyOf, sign } from '../src/wire/signature.ts';
@@ -31,6 +32,9 @@ export function signedRequest(nowMs: number = Date.now()): string {
   });
   return withSignature(text, sign(text, requestKey));
 }
+
+/** The command line as it is published; `npm run bench` has built it. */
+export const CLI_MAIN = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
 
 /** One line of the table. */
 export interface Line {

@@ -4,7 +4,7 @@ import { JOB_LIMITS, type MessageLimits } from '../limits.ts';
 import type { Attempt, JobEnd, RecordStore } from '../store/index.ts';
 import type { Logger, Settled } from '../tools/index.ts';
 import { isLarge, nextTurn } from '../turns.ts';
-import { resultOf, resultText } from '../wire/index.ts';
+import { readResult, resultText } from '../wire/index.ts';
 import type { Verdict } from './dispatcher.ts';
 
 /** Why an attempt was aborted from outside. */
@@ -105,7 +105,7 @@ async function succeeded(result: Readonly<Record<string, unknown>>, limits: Mess
   try {
     const text = resultText(result, limits);
     if (isLarge(text.length)) await nextTurn();
-    return { state: 'succeeded', result: resultOf(text), error: null };
+    return { state: 'succeeded', result: readResult(text), error: null };
   } catch (error) {
     return failed(`the result cannot be sent: ${error instanceof Error ? error.message : 'not JSON'}`);
   }

@@ -3,8 +3,8 @@ import { ProtocolError } from '../errors/index.ts';
 import type { Dispatcher } from '../jobs/index.ts';
 import { SERVER_LIMITS, type TimeWindow } from '../limits.ts';
 import type { Outcome, RecordStore, RequestRecord } from '../store/index.ts';
-import { type Answers, NONE } from '../tools/index.ts';
-import type { Call } from './call.ts';
+import { NONE } from '../tools/index.ts';
+import { type Call, provenCall } from './call.ts';
 import { accepted } from './outcome.ts';
 import { mayCall, refuseEnded } from './clients/terms.ts';
 import type { Registry } from './registry.ts';
@@ -61,19 +61,10 @@ export async function admit(verified: Verified, context: AdmitContext): Promise<
   }
   const { request_id: requestId, tool, args } = message;
   const { generation } = verified;
-  // One of the two places that make a Call, after all its checks.
   // This wire has no way to answer what a tool asks before it runs.
-  const answers: Answers = NONE;
-  const call = {
-    client,
-    requestId,
-    tool,
-    args,
-    argsText,
-    answers,
-    mayRepeat: true,
-    generation,
-  } as Call;
+  const answers = NONE;
+  // After all its checks.
+  const call = provenCall({ client, requestId, tool, args, argsText, answers, mayRepeat: true, generation });
   return { call, known };
 }
 

@@ -20,3 +20,8 @@ export interface Call {
   /** Whose response key answers. */
   readonly generation: Generation;
 }
+
+/** The only place that makes a Call: for who has just proven its sender. */
+export function provenCall(call: Omit<Call, typeof proven>): Call {
+  return call as Call;
+}

@@ -8,7 +8,7 @@ import { checkCarried, type JsonObject } from '../wire/index.ts';
 import { recordedRun, textOf } from './audit-calls.ts';
 import { authorize, type Policy } from './authorize.ts';
 import { outcomeOfJob } from './built-in/jobs.ts';
-import type { Call } from './call.ts';
+import { type Call, provenCall } from './call.ts';
 import { type DispatchContext, dispatch, type Watch } from './dispatch.ts';
 import { type FlightLimits, isFlood, refuseWhenBusy } from './flights.ts';
 import { knownError } from './known-error.ts';
@@ -38,7 +38,7 @@ export interface PlainCall {
 }
 
 /** A call with the canonical text of its `args`, which is written once for all who need it. */
-export interface WrittenCall extends PlainCall {
+export interface WrittenCall extends Required<PlainCall> {
   readonly argsText: string;
 }
 
@@ -175,24 +175,11 @@ function createPresence({ keyRing, now }: Pick<CallsContext, 'keyRing' | 'now'>)
     return client;
   }
 
-  /** Written out: to spread what is left of a call costs 2 µs. */
-  function admitted(
-    caller: KnownClient,
-    { requestId, tool, args, argsText, answers = NONE }: WrittenCall,
-  ): Call {
+  /** Written out: to spread what is left of a call costs 2 µs. This wire cannot repeat a request. */
+  function admitted(caller: KnownClient, { requestId, tool, args, argsText, answers }: WrittenCall): Call {
     const client = present(caller);
     const generation = client.generations[0];
-    // One of the two places that make a Call: its client is known, and this wire cannot repeat a request.
-    return {
-      client,
-      requestId,
-      tool,
-      args,
-      argsText,
-      answers,
-      mayRepeat: false,
-      generation,
-    } as Call;
+    return provenCall({ client, requestId, tool, args, argsText, answers, mayRepeat: false, generation });
   }
 
   return {

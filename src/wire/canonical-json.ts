@@ -78,7 +78,10 @@ function writeArray(array: readonly unknown[], depthLeft: number, count: MemberC
   return `${text}]`;
 }
 
-/** The same for many items: their texts are put together once. Measured for 1 MiB of `[]`: 11 ms, 49 ms in the way above. */
+/**
+ * The same for many items: their texts are put together by the piece. Measured for 1 MiB of `[[]]` and its parse:
+ * 34 ms, 45 ms with one list of all texts, for which more young objects have to be moved.
+ */
 function join(array: readonly unknown[], depthLeft: number, count: MemberCount): string {
   let text = '';
   let index = 0;

@@ -21,7 +21,7 @@ export {
   type ResponseMessage,
 } from './envelope.ts';
 export { checkCarried } from './carried.ts';
-export { asResult, resultOf, resultText } from './result.ts';
+export { asResult, readResult, resultText } from './result.ts';
 export { isObject, type JsonObject, type JsonValue } from './json.ts';
 export { parseJson } from './parse-json.ts';
 export { generateSecret, weaknessOf } from './secret.ts';

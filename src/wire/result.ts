@@ -15,7 +15,7 @@ const utf8 = new TextEncoder();
  * @throws CanonicalJsonError, RangeError when no message can carry it
  */
 export function asResult(value: object, limits: MessageLimits): JsonObject {
-  return resultOf(resultText(value, limits));
+  return readResult(resultText(value, limits));
 }
 
 /** The first half of `asResult`, for who lets others work in between. @throws CanonicalJsonError, RangeError */
@@ -34,7 +34,7 @@ export function resultText(value: object, limits: MessageLimits): string {
 }
 
 /** The second half. */
-export function resultOf(text: string): JsonObject {
+export function readResult(text: string): JsonObject {
   // The text was written from an object with this one member, and canonicalize writes only JSON.
   return (parseJson(text) as { readonly result: JsonObject }).result;
 }

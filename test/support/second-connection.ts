@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { type Database, openDatabase } from '../../src/store/sqlite/driver.ts';
+import { type Database, isLocked, openDatabase } from '../../src/store/sqlite/driver.ts';
 
 /** Another connection to the file of a store: it sees what is committed and nothing else. Closed when the test ends. */
 export function lookAt(dir: string): Database {
@@ -20,7 +20,7 @@ export async function betweenTurns(write: () => unknown): Promise<void> {
       write();
       return;
     } catch (error) {
-      if (!(error instanceof Error) || error.message !== 'database is locked') throw error;
+      if (!isLocked(error)) throw error;
       await new Promise(setImmediate);
     }
   }
